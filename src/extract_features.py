@@ -1,0 +1,42 @@
+"""Stage `extract_features`: what the frozen layers compute for each picture, to data/features/."""
+
+import stage
+from thaw import backbones, features, models, runtime
+from thaw.errors import run
+from thaw.images import Augmentation
+from thaw.serialize import read_csv
+
+
+def main() -> None:
+    params = stage.read_params()
+    base = backbones.build(params.base_model, params.image_size)
+    base.load_weights(stage.WEIGHTS)
+    boundary = backbones.boundary(
+        base, backbones.layer_index(base, params.cache.layer, "cache.layer")
+    )
+    facts = features.Facts(
+        base_model=params.base_model,
+        image_size=params.image_size,
+        boundary=boundary,
+        boundary_name=base.layers[boundary].name,
+        bottleneck=params.cache.bottleneck,
+        classes=stage.read_dataset()["classes"],
+        augmentation=Augmentation(**params.augment.model_dump()),
+        seed=params.seed,
+    )
+    print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
+    extractor = features.extractor(base, params.image_size, boundary, params.cache.bottleneck)
+    session = runtime.session(models.to_onnx(extractor))
+    rows = read_csv(stage.SPLIT)
+    labels = {}
+    for name, views in (("train", facts.augmentation.count), ("validation", 0)):
+        part = [row for row in rows if row["split"] == name]
+        paths = [row["path"] for row in part]
+        features.extract(session, stage.IMAGES, paths, facts, views, stage.FEATURES, name)
+        labels[name] = [facts.classes.index(row["label"]) for row in part]
+        print(f"{name}: {max(views, 1)} views of {len(paths)} pictures")
+    features.write_facts(facts, labels, stage.FEATURES)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Stage `fine_tune`: the network thawed from `fine_tune_at` and trained on, to models/model.*."""
+
+import stage
+import trained
+from thaw import backbones, features, models, training
+from thaw.errors import run
+
+
+def main() -> None:
+    params = stage.read_params()
+    facts = features.read_facts(stage.FEATURES)
+    training.prepare(params.seed, params.threads)
+    classifier = models.load(stage.MODELS / "head.keras")
+    if params.fine_tune_at is None:
+        print("fine_tune_at is null: feature extraction only, the head's model is the result")
+        trained.write("model", classifier, facts, [])
+        return
+    base = classifier.get_layer(facts.base_model)
+    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
+    backbones.freeze_below(base, thawed)
+    cached = facts.boundary < thawed
+    if cached:
+        train, validation = trained.cached_views(params, "boundary")
+    else:
+        train, validation = trained.picture_views(params, facts)
+        print(
+            f"fine_tune_at lies at or below the cached layer {facts.boundary_name} (index "
+            f"{facts.boundary}), so every epoch runs the whole network on the pictures, which is "
+            "slower; a lower cache.layer avoids it"
+        )
+    history = training.fit(
+        models.top(classifier, base, facts.boundary if cached else None, params.head.pooling),
+        train,
+        validation,
+        trained.recipe(params.fine_tune),
+        first_epoch=params.head.epochs,
+    )
+    trained.write("model", classifier, facts, history)
+
+
+if __name__ == "__main__":
+    run(main)

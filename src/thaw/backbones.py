@@ -1,0 +1,168 @@
+"""Pretrained networks of `keras.applications`: their layers, preprocessing and freeze boundary."""
+
+import thaw.quiet  # noqa: F401
+
+import difflib
+import importlib
+from collections.abc import Callable
+from itertools import chain
+
+import keras
+
+from thaw.errors import ThawError
+
+# How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
+# None: the network has its preprocessing inside.
+_PREPROCESSING = {
+    "convnext": None,
+    "densenet": "torch",
+    "efficientnet": None,
+    "efficientnet_v2": None,
+    "inception_resnet_v2": "tf",
+    "inception_v3": "tf",
+    "mobilenet": "tf",
+    "mobilenet_v2": "tf",
+    "mobilenet_v3": None,
+    "nasnet": "tf",
+    "resnet": "caffe",
+    "resnet_v2": "tf",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
+    "xception": "tf",
+}
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
+
+
+def names() -> dict[str, str]:
+    """Each base model's name and the module of `keras.applications` that has it."""
+    return {
+        name: module
+        for module in _PREPROCESSING
+        for name in vars(importlib.import_module(f"keras.applications.{module}"))
+        if name[0].isupper()
+    }
+
+
+def build(name: str, image_size: int | None, weights: str | None = None) -> keras.Model:
+    """The base model of that name, without its classification layers.
+
+    Args:
+        name: such as "MobileNetV2".
+        image_size: height and width in pixels; None for any.
+        weights: "imagenet" to download them, None for random ones.
+
+    Raises:
+        ThawError: when there is no such network, or it can't take pictures that small.
+    """
+    known = names()
+    if name not in known:
+        close = difflib.get_close_matches(name, list(known), n=3) or sorted(known)
+        raise ThawError(
+            f"params.yaml: base_model: {name}: keras.applications has no such network; "
+            f"give one such as {', '.join(close)}"
+        )
+    create: Callable[..., keras.Model] = getattr(keras.applications, name)
+    shape = (image_size, image_size, 3)
+    try:
+        return create(include_top=False, weights=weights, input_shape=shape, name=name)
+    except ValueError as error:
+        raise ThawError(
+            f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
+            f"({str(error).splitlines()[0]}); give a larger one"
+        ) from None
+
+
+def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
+    """Append the layers that turn (N, H, W, 3) pixels from 0 to 255 into what the network wants.
+
+    Equal to the network's own `preprocess_input`, as layers, so that a saved model has them inside.
+    """
+    mode = _PREPROCESSING[names()[name]]
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(pictures)
+    if mode == "torch":
+        scale = [1 / 255 / std for std in _IMAGENET_STD]
+        offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name="preprocessing")(pictures)
+    if mode == "caffe":
+        flipped = keras.ops.take(pictures, [2, 1, 0], axis=-1)
+        offset = [-mean for mean in _CAFFE_MEAN]
+        return keras.layers.Rescaling(1.0, offset=offset, name="preprocessing")(flipped)
+    return pictures
+
+
+def layer_index(base: keras.Model, layer: int | str, place: str) -> int:
+    """The index of a layer given by index or name.
+
+    Args:
+        base: the network.
+        layer: its index or name.
+        place: the parameter's name, for the error.
+
+    Raises:
+        ThawError: when the network has no such layer.
+    """
+    count = len(base.layers)
+    if isinstance(layer, int):
+        if 0 <= layer < count:
+            return layer
+        raise ThawError(
+            f"params.yaml: {place}: {layer}: {base.name} has {count} layers; "
+            f"give 0 to {count - 1}, a layer's name, or null"
+        )
+    all_names = [each.name for each in base.layers]
+    if layer in all_names:
+        return all_names.index(layer)
+    close = difflib.get_close_matches(layer, all_names, n=3, cutoff=0.4) or all_names[-3:]
+    raise ThawError(
+        f"params.yaml: {place}: {layer}: {base.name} has no layer of that name; "
+        f"give one such as {', '.join(close)}, or an index from 0 to {count - 1}"
+    )
+
+
+def bottlenecks(base: keras.Model) -> list[int]:
+    """Indices of the layers through which everything passes, the input's among them.
+
+    `base.layers` is in topological order, so a layer is one exactly when no connection leads from
+    before it to after it: any path around it would have to make that jump.
+    """
+    position = {id(layer): index for index, layer in enumerate(base.layers)}
+    reach = [0] * len(base.layers)  # the furthest layer that takes this one's output
+    for node in chain.from_iterable(base._nodes_by_depth.values()):
+        target = position[id(node.operation)]
+        for parent in node.parent_nodes:
+            source = position[id(parent.operation)]
+            reach[source] = max(reach[source], target)
+    found = []
+    furthest = 0
+    for index in range(len(base.layers)):
+        if furthest <= index:
+            found.append(index)
+        furthest = max(furthest, reach[index])
+    return found
+
+
+def boundary(base: keras.Model, at: int) -> int:
+    """The deepest layer at or below `at` through which everything passes.
+
+    What it outputs for a picture stays the same while only layers above it are trained, so it can
+    be cached. For MobileNetV2, 100 (inside a residual block) gives 97, `block_10_project_BN`.
+    """
+    return max(index for index in bottlenecks(base) if index <= at)
+
+
+def above(base: keras.Model, index: int) -> keras.Model:
+    """The part of the network above a bottleneck layer, its layers and weights shared."""
+    if index == len(base.layers) - 1:
+        inputs = keras.Input(base.output.shape[1:])
+        return keras.Model(inputs, inputs, name="above")
+    return keras.Model(base.layers[index].output, base.output, name="above")
+
+
+def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:
+    """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all."""
+    base.trainable = True
+    for layer in base.layers[:fine_tune_at]:
+        layer.trainable = False

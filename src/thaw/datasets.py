@@ -1,0 +1,343 @@
+"""Datasets: an entry of `datasets.yaml` becomes a folder of pictures and a table of labels."""
+
+import csv
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm import tqdm
+
+from thaw.errors import ThawError, shortlist
+from thaw.fetching import Source, fetch
+from thaw.images import SUFFIXES, hidden, walk
+from thaw.serialize import read_csv, write_csv, write_json
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+COLUMNS = ("path", "label", "part", "subgroup")
+ARCHIVES = (".zip", ".whl", ".tar.gz", ".tgz", ".tar")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Table(_Model):
+    """How to read labels from a text table beside the pictures."""
+
+    path: str
+    columns: list[str]
+    separator: str | None = None  # None: any white space
+    picture: str
+    label: str
+    threshold: float | None = None  # at or above it the second class, below it the first
+    subgroup: str | None = None
+
+
+class Shares(_Model):
+    """The split that the dataset's publication uses."""
+
+    held_out: Annotated[float, Field(gt=0, lt=1)] | None = None
+    test: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class Entry(_Model):
+    """An entry of `datasets.yaml`."""
+
+    title: str
+    source: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    layout: Literal["folders", "table"]
+    root: str = ""
+    classes: list[str] | None = None
+    table: Table | None = None
+    split: Shares = Shares()
+    licence: str
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A picture's path below the pictures' folder, its class, and what the dataset says of it."""
+
+    path: str
+    label: str
+    part: str = ""  # train, validation or test where the dataset brings its own split
+    subgroup: str = ""
+
+
+def entry(catalogue: object, name: str) -> Entry:
+    """The entry of that name in what `datasets.yaml` holds.
+
+    Raises:
+        ThawError: when there is none, or it is not well formed.
+    """
+    if not isinstance(catalogue, dict) or name not in catalogue:
+        known = shortlist(sorted(catalogue)) if isinstance(catalogue, dict) else "none"
+        raise ThawError(
+            f"params.yaml: dataset: {name}: give the name of an entry of datasets.yaml ({known})"
+        )
+    try:
+        found = Entry.model_validate(catalogue[name])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ThawError(f"datasets.yaml: {name}.{where}: {problem['msg'].lower()}") from None
+    if found.layout == "table" and (found.table is None or found.classes is None):
+        raise ThawError(f"datasets.yaml: {name}: layout table needs `table` and `classes`")
+    return found
+
+
+def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
+    """Fetch a dataset and lay it out: `raw/images/`, `raw/labels.csv`, `raw/dataset.json`.
+
+    `source` overrides where the entry says it comes from; its checksum then doesn't apply.
+
+    Raises:
+        ThawError: when it can't be fetched, isn't laid out as the entry says, or has no pictures.
+    """
+    address = source or chosen.source
+    if address is None:
+        raise ThawError(
+            "params.yaml: source: null: this dataset has no address of its own; "
+            "give the path of your pictures, such as `dvc exp run -S source=~/pictures`"
+        )
+    checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=raw.parent, prefix=".download-") as temporary:
+        staging = Path(temporary) / "raw"
+        images = staging / "images"
+        images.mkdir(parents=True)
+        found = fetch(checks, Path(temporary))
+        if found.is_dir():
+            rows, classes = _read_layout(chosen, found, address)
+            _copy(found, images, [row.path for row in rows])
+        else:
+            unpacked = Path(temporary) / "unpacked"
+            unpack(found, unpacked, address, chosen.root)
+            root = _descend(unpacked)
+            rows, classes = _read_layout(chosen, root, address)
+            for row in rows:
+                (images / row.path).parent.mkdir(parents=True, exist_ok=True)
+                (root / row.path).rename(images / row.path)
+        rows = sorted(rows, key=lambda row: row.path)
+        write_csv(
+            staging / "labels.csv",
+            COLUMNS,
+            [(row.path, row.label, row.part, row.subgroup) for row in rows],
+        )
+        write_json(
+            staging / "dataset.json",
+            {
+                "title": chosen.title,
+                "classes": classes,
+                "split": chosen.split.model_dump(),
+                "licence": chosen.licence,
+                "citation": chosen.citation,
+            },
+        )
+        if raw.exists():
+            shutil.rmtree(raw)
+        staging.rename(raw)
+    return rows
+
+
+def read_labels(raw: Path) -> list[Labelled]:
+    """Read `raw/labels.csv` as `bring` wrote it."""
+    return [Labelled(**row) for row in read_csv(raw / "labels.csv")]
+
+
+def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
+    """Unpack the part of an archive that lies below `root`.
+
+    Raises:
+        ThawError: when it isn't an archive, is damaged, lacks `root`, or an entry would climb out.
+    """
+    prefix = PurePosixPath(root)
+    count = 0
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                members = [item for item in opened.infolist() if not item.is_dir()]
+                for item in tqdm(members, "unpacking", unit=" files", disable=None):
+                    target = _member_path(item.filename, prefix, address)
+                    if target is None:
+                        continue
+                    if stat.S_ISLNK(item.external_attr >> 16):
+                        raise ThawError(f"{address}: {item.filename} is a link; repack it without")
+                    with opened.open(item) as packed:
+                        _write_member(packed, to / target)
+                    count += 1
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as opened_tar:
+                for member in tqdm(opened_tar, "unpacking", unit=" files", disable=None):
+                    target = _member_path(member.name, prefix, address)
+                    if member.isdir() or target is None:
+                        continue
+                    packed_tar = opened_tar.extractfile(member) if member.isfile() else None
+                    if packed_tar is None:
+                        raise ThawError(
+                            f"{address}: {member.name} is no ordinary file; repack it without"
+                        )
+                    with packed_tar:
+                        _write_member(packed_tar, to / target)
+                    count += 1
+        else:
+            raise ThawError(
+                f"{address} is not an archive that can be read ({', '.join(ARCHIVES)}) nor a folder"
+            )
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
+        raise ThawError(f"{address} is damaged ({error}); fetch it again") from None
+    if count == 0:
+        raise ThawError(f"{address} holds nothing below {root or 'its top'}; mend `root`")
+
+
+def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath | None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.split("/")[0]:
+        raise ThawError(f"{address}: the entry {name!r} would be written outside; refused")
+    return path.relative_to(root) if path.is_relative_to(root) else None
+
+
+def _write_member(packed: IO[bytes], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+
+
+def _descend(folder: Path) -> Path:
+    """Step into a lone folder at an archive's top, unless it is a class or a part."""
+    inside = [path for path in folder.iterdir() if not hidden(path.name)]
+    while len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in PARTS:
+        below = [path for path in inside[0].iterdir() if not hidden(path.name)]
+        if not any(path.is_dir() for path in below):
+            break
+        folder, inside = inside[0], below
+    return folder
+
+
+def _read_layout(chosen: Entry, root: Path, address: str) -> tuple[list[Labelled], list[str]]:
+    if chosen.layout == "table":
+        assert chosen.table is not None
+        assert chosen.classes is not None
+        rows = _read_table(root, chosen.table, chosen.classes, address)
+        classes = chosen.classes
+    else:
+        rows, classes = _read_folders(root, address)
+        if chosen.classes is not None and set(chosen.classes) != set(classes):
+            raise ThawError(
+                f"{address} has the classes {shortlist(classes)} instead of "
+                f"{shortlist(chosen.classes)}; mend `classes` in datasets.yaml"
+            )
+        classes = chosen.classes or classes
+    counts = Counter(row.label for row in rows)
+    if len(classes) < 2:
+        raise ThawError(
+            f"{address} holds {len(classes)} class ({shortlist(classes) or 'no folder'}); "
+            "a classifier needs two or more: one folder a class"
+        )
+    if empty := [name for name in classes if not counts[name]]:
+        raise ThawError(
+            f"{address} has no picture of the class {shortlist(empty)} "
+            f"({', '.join(SUFFIXES)}); add some or remove the folder"
+        )
+    return rows, classes
+
+
+def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
+    top = _folders(root)
+    parts = {path: PARTS[path.name.lower()] for path in top if path.name.lower() in PARTS}
+    if "train" in parts.values() and len(parts) == len(top):
+        if "validation" not in parts.values() and "test" not in parts.values():
+            raise ThawError(f"{address} has train/ but no validation/; add it, or drop train/")
+        groups = [(part, path) for path, part in parts.items()]
+    else:
+        groups = [("", root)]
+    rows: list[Labelled] = []
+    ignored = 0
+    classes: set[str] = set()
+    for part, folder in groups:
+        for class_folder in _folders(folder):
+            classes.add(class_folder.name)
+            for path in walk(class_folder):
+                if path.suffix.lower() not in SUFFIXES:
+                    ignored += 1
+                    continue
+                name = path.relative_to(root).as_posix()
+                rows.append(Labelled(name, class_folder.name, part))
+    if ignored:
+        print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
+    return rows, sorted(classes)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not hidden(path.name))
+
+
+def _read_table(root: Path, table: Table, classes: list[str], address: str) -> list[Labelled]:
+    path = root / table.path
+    if not path.is_file():
+        raise ThawError(f"{address} holds no {table.path}; mend `table.path` in datasets.yaml")
+    rows: list[Labelled] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = (
+            csv.reader(file, delimiter=table.separator)
+            if table.separator
+            else (line.split() for line in file)
+        )
+        for number, cells in enumerate(lines, start=1):
+            if not cells:
+                continue
+            place = f"{address}: {table.path}, line {number}"
+            if len(cells) != len(table.columns):
+                raise ThawError(f"{place} has {len(cells)} columns, not {len(table.columns)}")
+            row = dict(zip(table.columns, cells, strict=True))
+            picture = row[table.picture]
+            if (
+                _member_path(picture, PurePosixPath(), address) is None
+                or not (path.parent / picture).is_file()
+            ):
+                raise ThawError(f"{place} names {picture}, which is not there")
+            rows.append(
+                Labelled(
+                    (path.parent / picture).relative_to(root).as_posix(),
+                    _label(row[table.label], table, classes, place),
+                    subgroup=row[table.subgroup] if table.subgroup else "",
+                )
+            )
+    return rows
+
+
+def _label(value: str, table: Table, classes: list[str], place: str) -> str:
+    if table.threshold is not None:
+        try:
+            return classes[int(float(value) >= table.threshold)]
+        except ValueError:
+            raise ThawError(f"{place}: {table.label} is {value!r}, not a number") from None
+    if value not in classes:
+        raise ThawError(f"{place}: {table.label} is {value!r}, not one of {shortlist(classes)}")
+    return value
+
+
+def _copy(root: Path, images: Path, names: list[str]) -> None:
+    for name in tqdm(names, "copying", unit=" pictures", disable=None):
+        target = images / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(root / name, target)
+        except OSError as error:
+            raise ThawError(f"{root / name} can't be copied ({error.strerror})") from None

@@ -1,0 +1,27 @@
+"""The one kind of error that a person can mend, and how it is shown."""
+
+import sys
+from collections.abc import Callable
+
+
+class ThawError(Exception):
+    """A mistake outside the code. Its message is one sentence: the value, the place, the remedy."""
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1."""
+    try:
+        main()
+    except ThawError as error:
+        sys.exit(f"error: {error}")
+    except FileNotFoundError as error:
+        missing = error.filename or error
+        sys.exit(f"error: {missing} is missing; run `dvc repro`, which makes it first")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; `dvc repro` starts this stage again")
+
+
+def shortlist(names: list[str], limit: int = 20) -> str:
+    """Join names for an error message, saying how many were left out."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

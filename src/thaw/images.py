@@ -1,0 +1,186 @@
+"""Pictures: decode, make upright, resize, and draw augmented views."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from thaw.errors import ThawError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+T = TypeVar("T")
+R = TypeVar("R")
+Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
+
+# Ten times a 24-megapixel photograph; a picture that declares more is refused unread.
+Image.MAX_IMAGE_PIXELS = 240_000_000
+
+
+class BadImageError(ThawError):
+    """A file that isn't a picture that can be read; the message is the reason alone."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which random views of a training picture are drawn.
+
+    `rotation` is the largest angle as a share of a full turn, as in
+    `keras.layers.RandomRotation`; borders are filled by reflection, as there.
+    """
+
+    views: int
+    flip: str
+    quarter_turns: bool
+    rotation: float
+
+    @property
+    def symmetries(self) -> list[tuple[int, bool, bool]]:
+        """The distinct (quarter turns, left-right, up-down) that the settings allow."""
+        turns = range(4) if self.quarter_turns else range(1)
+        mirrored = (False, True) if self.flip in ("horizontal", "both") else (False,)
+        inverted = (False, True) if self.flip in ("vertical", "both") else (False,)
+        if self.quarter_turns and self.flip != "none":
+            # With quarter turns one mirror image is enough for all eight symmetries of the square.
+            mirrored, inverted = (False, True), (False,)
+        return list(product(turns, mirrored, inverted))
+
+    @property
+    def count(self) -> int:
+        """Views of each picture that differ: never more than there are, where none is random."""
+        return self.views if self.rotation else min(self.views, len(self.symmetries))
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder of that name is no part of a dataset."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder, sorted, without hidden ones."""
+    # os.walk doesn't follow links to folders, so a loop of links ends.
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not hidden(name))
+        for name in sorted(names):
+            if not hidden(name):
+                yield Path(where, name)
+
+
+def read(path: Path) -> Image.Image:
+    """Decode a picture to upright RGB.
+
+    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8, and of an
+    animation the first frame is taken.
+
+    Raises:
+        BadImageError: when the file is missing, empty, truncated, too large or not a picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)
+            with Image.open(path) as opened:
+                opened.load()
+                return _rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError:
+        raise BadImageError("no such file") from None
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        raise BadImageError(
+            "an empty file" if empty else "not a picture that can be read"
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError) as error:
+        raise BadImageError(str(error) or type(error).__name__) from None
+    except Exception as error:  # Pillow's decoders raise what their formats' bugs make of bad bytes
+        raise BadImageError(f"damaged ({type(error).__name__})") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.asarray(image, dtype=np.int64)
+        image = Image.fromarray(np.clip(grey >> 8, 0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def load(path: Path, size: int) -> Pixels:
+    """Decode a picture and stretch it to (size, size, 3) uint8, as the Keras tutorials do.
+
+    Raises:
+        BadImageError: as `read` does.
+    """
+    return np.asarray(read(path).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the upright pixels and their size: equal for pictures that look the same.
+
+    Raises:
+        BadImageError: as `read` does.
+    """
+    pixels = np.asarray(read(path))
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
+def random(*key: object) -> np.random.Generator:
+    """A generator that depends on the key alone: not on order, machine or number of workers."""
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def view(pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name: str) -> Pixels:
+    """The augmented view of a picture with that index: a function of its arguments alone."""
+    generator = random("view", seed, name)
+    symmetries = augmentation.symmetries
+    order = generator.permutation(len(symmetries))
+    turns, mirrored, inverted = symmetries[order[index % len(symmetries)]]
+    if augmentation.rotation:
+        angle = random("angle", seed, name, index).uniform(-360, 360) * augmentation.rotation
+        pixels = rotate(pixels, angle)
+    pixels = np.rot90(pixels, turns)
+    if mirrored:
+        pixels = pixels[:, ::-1]
+    if inverted:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def rotate(pixels: Pixels, degrees: float) -> Pixels:
+    """Rotate about the centre, bilinear, borders filled by reflection; (S, S, 3) to (S, S, 3)."""
+    size = pixels.shape[0]
+    margin = (size + 3) // 4  # the corners of a square reach 0.21 of its side beyond it
+    wide = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
+    turned = Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR)
+    return np.asarray(turned)[margin : margin + size, margin : margin + size]
+
+
+def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int) -> Iterator[R]:
+    """Map in threads, in order, at most `ahead` results waiting, so that memory stays flat."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Future[R]] = []
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > ahead:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,88 @@
+"""Classify pictures with an exported model, on ONNX Runtime: TensorFlow isn't imported."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from thaw import images
+from thaw.cores import available
+from thaw.errors import ThawError
+from thaw.runtime import session
+
+Array = NDArray[np.float32]
+BATCH = 16
+
+
+def probabilities(logits: Array) -> Array:
+    """(N, 1) logits of the second of two classes, or (N, classes) logits, to (N, classes)."""
+    if logits.shape[1] == 1:
+        second = expit(logits)
+        return np.concatenate([1 - second, second], axis=1)
+    result: Array = softmax(logits, axis=1)
+    return result
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found for one picture: probabilities (classes,), or why it can't be read."""
+
+    path: Path
+    probabilities: Array | None
+    reason: str = ""
+
+
+class Classifier:
+    """A model as stage `fine_tune` exports it, with the names of its classes."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the model.
+
+        Raises:
+            ThawError: when the file is missing or isn't such a model.
+        """
+        if not path.is_file():
+            raise ThawError(f"{path} is missing; run `dvc repro` (or `dvc pull`), which makes it")
+        try:
+            self._session = session(str(path))
+            facts = self._session.get_modelmeta().custom_metadata_map
+            self.classes: list[str] = json.loads(facts["classes"])
+            self.image_size: int = json.loads(facts["image_size"])
+        except Exception as error:  # ONNX Runtime's errors share no class
+            reason = str(error).splitlines()[0]
+            raise ThawError(
+                f"{path} is no model that Thaw exported ({reason}); give models/model.onnx"
+            ) from None
+        self._input = self._session.get_inputs()[0].name
+
+    def logits(self, pixels: NDArray[np.generic]) -> Array:
+        """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
+        outputs: Array = self._session.run(None, {self._input: pixels.astype(np.float32)})[0]
+        return outputs
+
+    def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
+        """Classify picture files in order; one that can't be read doesn't stop the others."""
+
+        def load(path: Path) -> tuple[Path, images.Pixels | None, str]:
+            try:
+                return path, images.load(path, self.image_size), ""
+            except images.BadImageError as error:
+                return path, None, str(error)
+
+        waiting: list[tuple[Path, images.Pixels | None, str]] = []
+        for loaded in images.in_threads(load, paths, available(), ahead=2 * BATCH):
+            waiting.append(loaded)
+            if len(waiting) == BATCH:
+                yield from self._run(waiting)
+                waiting = []
+        yield from self._run(waiting)
+
+    def _run(self, batch: list[tuple[Path, images.Pixels | None, str]]) -> Iterator[Result]:
+        pixels = [each for _, each, _ in batch if each is not None]
+        found = iter(probabilities(self.logits(np.stack(pixels))) if pixels else ())
+        for path, each, reason in batch:
+            yield Result(path, None if each is None else next(found), reason)

@@ -1,0 +1,159 @@
+"""Whole classifiers: pictures in, logits out; saved to the same bytes each time."""
+
+import thaw.quiet  # noqa: F401
+
+import io
+import json
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+
+from thaw import backbones, folding, heads
+from thaw.errors import ThawError
+from thaw.serialize import write_bytes
+
+
+def classifier(
+    base: keras.Model, head: Sequence[keras.Layer], pooling: str, image_size: int
+) -> keras.Model:
+    """Join base model and head: (N, S, S, 3) pixels from 0 to 255 in, (N, 1 or classes) logits out.
+
+    Preprocessing is inside, and BatchNormalization stays in inference mode.
+    """
+    pictures = keras.Input((image_size, image_size, 3), name="picture")
+    maps = base(backbones.preprocess(base.name, pictures), training=False)
+    logits = heads.apply(head, heads.pool(pooling, maps))
+    return keras.Model(pictures, logits, name="classifier")
+
+
+def head_alone(head: Sequence[keras.Layer], shape: Sequence[int]) -> keras.Model:
+    """The head on pooled features of that shape, its layers shared."""
+    features = keras.Input(tuple(shape), name="features")
+    return keras.Model(features, heads.apply(head, features), name="head")
+
+
+def top(
+    classifier: keras.Model, base: keras.Model, boundary: int | None, pooling: str
+) -> keras.Model:
+    """A classifier's part above a cached layer, folded for training; weights are shared with it.
+
+    Args:
+        classifier: the whole.
+        base: its base model.
+        boundary: index of the cached layer, whose output goes in; None for pictures.
+        pooling: of the head.
+    """
+    if boundary is None:
+        inputs = keras.Input(classifier.input_shape[1:], name="picture")
+        maps = folding.folded_above(base, 0)(backbones.preprocess(base.name, inputs))
+    else:
+        inputs = keras.Input(base.layers[boundary].output.shape[1:], name="cached")
+        maps = folding.folded_above(base, boundary)(inputs)
+    logits = heads.apply(heads.of(classifier), heads.pool(pooling, maps))
+    return keras.Model(inputs, logits, name="top")
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Save a `.keras` file that plain Keras loads, without clock or counter in it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = Path(temporary) / "model.keras"
+        model.save(saved)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(buffer, "w") as target:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name == "metadata.json":
+                    metadata = json.loads(content)
+                    content = json.dumps({"keras_version": metadata["keras_version"]}).encode()
+                elif name == "config.json":
+                    content = json.dumps(_canonical_config(json.loads(content))).encode()
+                target.writestr(zipfile.ZipInfo(name), content)  # ZipInfo's date is 1980-01-01
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path) -> keras.Model:
+    """Load a `.keras` file, in Keras's safe mode: it can hold no code.
+
+    Raises:
+        ThawError: when it isn't one.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ThawError(f"{path} is no model that can be loaded ({reason})") from None
+
+
+def _canonical_config(config: object) -> object:
+    """Number what Keras identifies by memory address (`shared_object_id`) in order instead."""
+    numbers: dict[int, int] = {}
+
+    def visit(value: object) -> object:
+        if isinstance(value, dict):
+            return {
+                key: numbers.setdefault(inner, len(numbers))
+                if key == "shared_object_id"
+                else visit(inner)
+                for key, inner in value.items()
+            }
+        return [visit(inner) for inner in value] if isinstance(value, list) else value
+
+    return visit(config)
+
+
+def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) -> bytes:
+    """The model in ONNX, names and order canonical, so that equal models are equal bytes.
+
+    Args:
+        model: one input, any number of outputs.
+        metadata: kept in the file as JSON texts, for whoever runs it.
+    """
+    shape = [1, *model.inputs[0].shape[1:]]
+    model(np.zeros(shape, np.float32))  # Keras exports only a model that has been called
+    with tempfile.TemporaryDirectory() as temporary:
+        path = str(Path(temporary) / "model.onnx")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Keras's exporter names np.object
+            model.export(path, format="onnx", verbose=False)
+        exported = onnx.load(path)
+    _make_canonical(exported)
+    for key, value in (metadata or {}).items():
+        exported.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    content: bytes = exported.SerializeToString(deterministic=True)
+    return content
+
+
+def _make_canonical(exported: onnx.ModelProto) -> None:
+    """Rename tensors in order of use: tf2onnx names them by counters and the order of a set."""
+    graph = exported.graph
+    names = {item.name: item.name for item in graph.input}
+    arrays = {item.name: item for item in graph.initializer}
+    used: list[onnx.TensorProto] = []
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name and name not in names:
+                names[name] = f"weight_{len(used)}"
+                used.append(arrays[name])
+            if name:
+                node.input[place] = names[name]
+        for place, name in enumerate(node.output):
+            names[name] = f"tensor_{len(names)}"
+            node.output[place] = names[name]
+        node.name = ""
+    for item in graph.output:
+        item.name = names[item.name]
+    for item in (*graph.input, *graph.output):
+        item.type.tensor_type.shape.dim[0].dim_param = "n"
+    for array in used:
+        array.name = names[array.name]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+    del graph.value_info[:]
+    graph.name = "thaw"
+    graph.doc_string = exported.doc_string = ""

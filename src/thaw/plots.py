@@ -1,0 +1,112 @@
+"""Pictures for people: learning curves, samples, augmented views, predictions, mistakes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from thaw.images import Pixels
+from thaw.serialize import atomic
+
+mpl.use("Agg")
+# Blue and vermilion of Okabe and Ito's palette: told apart by colour-blind people, and in grey.
+TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
+DPI = 100
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of a grid, with a line or two below it."""
+
+    pixels: Pixels
+    caption: str
+    colour: str = "black"
+
+
+def learning_curves(
+    history: Sequence[dict[str, float]], fine_tuning_starts: int | None, path: Path
+) -> None:
+    """Accuracy and loss by epoch, with a line where fine-tuning starts.
+
+    Args:
+        history: rows with epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
+        fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    epochs = [row["epoch"] for row in history]
+    for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
+        for part, colour, style in (("train", TRAINING, "-"), ("validation", VALIDATION, "--")):
+            values = [row[f"{part}_{name}"] for row in history]
+            label = "Training" if part == "train" else "Validation"
+            axes.plot(epochs, values, style, color=colour, marker="o", markersize=3, label=label)
+        if fine_tuning_starts is not None:
+            axes.axvline(
+                fine_tuning_starts + 0.5, color="grey", linewidth=1.5, label="Fine-tuning starts"
+            )
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    top.legend(loc="lower right")
+    bottom.set_xlabel("Epoch")
+    bottom.set_ylim(bottom=0)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle("Learning curves (training figures include dropout and augmentation)")
+    _save(figure, path)
+
+
+def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = None) -> None:
+    """A grid of pictures with captions."""
+    columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
+    rows = max(1, math.ceil(len(tiles) / columns))
+    figure = Figure(figsize=(2.3 * columns, 2.65 * rows + 0.5), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.axis("off")
+    for axes, tile in zip(places, tiles, strict=False):
+        axes.imshow(tile.pixels)
+        axes.set_title(tile.caption, fontsize=9, color=tile.colour, y=-0.02, va="top")
+    if not tiles:
+        places[0].text(0.5, 0.5, "none", ha="center", va="center")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def confusion_matrices(
+    tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], path: Path
+) -> None:
+    """Confusion matrices side by side: counts, shaded by the share of the actual class."""
+    side = max(3.2, 0.55 * len(classes) + 2)
+    figure = Figure(figsize=(side * len(tables) + 0.6, side + 0.6), layout="constrained")
+    for axes, (title, table) in zip(
+        figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True
+    ):
+        _confusion(axes, table, classes)
+        axes.set_title(title)
+    _save(figure, path)
+
+
+def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> None:
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(table):
+        dark = shares[row, column] > 0.5
+        text = f"{count}\n{shares[row, column]:.0%}" if len(classes) <= 12 else f"{count}"
+        axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(classes)), classes, rotation=45 if len(classes) > 3 else 0)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("Predicted")
+    axes.set_ylabel("Actual")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as temporary:
+        # Matplotlib writes its version into a PNG unless told not to.
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})

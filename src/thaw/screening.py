@@ -1,0 +1,47 @@
+"""Look at every picture once before any work: which can't be read, which are identical."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from thaw.cores import available
+from thaw.datasets import Labelled
+from thaw.errors import ThawError, shortlist
+from thaw.images import BadImageError, content_hash, in_threads
+
+
+def screen(
+    pictures: Sequence[Labelled], folder: Path, on_bad_image: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Decode every picture.
+
+    Returns:
+        The content hash of each path that could be read, and the reason for each that couldn't.
+
+    Raises:
+        ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none.
+    """
+    content: dict[str, str] = {}
+    bad: dict[str, str] = {}
+
+    def work(picture: Labelled) -> str | BadImageError:
+        try:
+            return content_hash(folder / picture.path)
+        except BadImageError as error:
+            return error
+
+    found = in_threads(work, pictures, available(), ahead=32)
+    progress = tqdm(found, "checking", len(pictures), unit=" pictures", disable=None)
+    for picture, result in zip(pictures, progress, strict=True):
+        if isinstance(result, BadImageError):
+            bad[picture.path] = str(result)
+        else:
+            content[picture.path] = result
+    if bad:
+        listed = shortlist([f"{path} ({reason})" for path, reason in bad.items()], 100)
+        sentence = f"{len(bad)} of {len(pictures)} pictures in {folder} can't be read: {listed}"
+        if on_bad_image == "fail":
+            raise ThawError(f"{sentence}; mend or remove them, or set on_bad_image: skip")
+        print(f"left out: {sentence}")
+    return content, bad

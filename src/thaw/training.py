@@ -1,0 +1,207 @@
+"""Train a Keras model on one view of each picture an epoch, the same way each time."""
+
+import thaw.quiet  # noqa: F401
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from thaw import images
+from thaw.cores import available
+
+Array = NDArray[np.float32]
+# From picture numbers and the number of each one's view, both (n,), to a batch of inputs.
+Reader = Callable[[NDArray[np.int64], NDArray[np.int64]], Array]
+HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise."""
+
+    optimizer: str
+    learning_rate: float
+    schedule: str  # constant, or cosine: down to zero over the epochs
+    epochs: int
+
+
+def prepare(seed: int, threads: int) -> None:
+    """Make training repeatable: seeds, and a fixed number of threads.
+
+    The bytes of a trained model depend on the number of threads, not on the number of cores.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
+class Views(keras.utils.PyDataset):
+    """Batches in an order drawn anew each epoch; each picture's views take turns, none repeated
+    before all were seen.
+    """
+
+    def __init__(
+        self,
+        read: Reader,
+        labels: NDArray[np.int64],
+        *,
+        batch_size: int,
+        views: int = 1,
+        weights: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Draw from `read`.
+
+        Args:
+            read: from picture numbers and view numbers to a batch.
+            labels: (pictures,) class numbers.
+            batch_size: pictures in a batch; the last may have fewer.
+            views: of each picture.
+            weights: (pictures,) of the loss; None for ones.
+            seed: of the order; None to keep the pictures' own, as in validation.
+        """
+        super().__init__()
+        self._read = read
+        self._labels = labels
+        self._weights = np.ones(len(labels), np.float32) if weights is None else weights
+        self._batch_size = batch_size
+        self._views = views
+        self._seed = seed
+        self._start(0)
+
+    def _start(self, epoch: int) -> None:
+        count = len(self._labels)
+        self._epoch = epoch
+        if self._seed is None:
+            self._order = np.arange(count)
+            self._turn = np.zeros(count, np.int64)
+            return
+        self._order = images.random("order", self._seed, epoch).permutation(count)
+        first = images.random("first", self._seed).integers(self._views, size=count)
+        self._turn = (first + epoch) % self._views
+
+    def __len__(self) -> int:
+        return -(-len(self._labels) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Array, NDArray[np.int64], Array]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        batch = self._read(rows, self._turn[rows])
+        return batch, self._labels[rows, None], self._weights[rows]
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order and views."""
+        self._start(self._epoch + 1)
+
+
+def from_cache(
+    features: NDArray[np.generic], select: Callable[[Array], Array] = lambda x: x
+) -> Reader:
+    """Read batches from cached features (pictures, views, ...)."""
+
+    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> Array:
+        return select(np.asarray(features[rows, turns], np.float32))
+
+    return read
+
+
+def from_pictures(
+    folder: Path, paths: list[str], size: int, augmentation: images.Augmentation | None, seed: int
+) -> Reader:
+    """Read batches from picture files, the same views as `features.extract` caches.
+
+    Args:
+        folder: what `paths` are relative to.
+        paths: the pictures, in the order of their numbers.
+        size: height and width in pixels.
+        augmentation: None for the pictures themselves.
+        seed: of the views.
+    """
+
+    def load(picture: tuple[int, int]) -> images.Pixels:
+        row, turn = picture
+        pixels = images.load(folder / paths[row], size)
+        if augmentation is None:
+            return pixels
+        return images.view(pixels, augmentation, turn, seed, paths[row])
+
+    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> Array:
+        pairs = zip(rows.tolist(), turns.tolist(), strict=True)
+        loaded = images.in_threads(load, pairs, available(), ahead=len(rows))
+        return np.stack(list(loaded)).astype(np.float32)
+
+    return read
+
+
+def balanced(labels: NDArray[np.int64]) -> Array:
+    """Weights that make each class count the same: pictures / (classes x pictures of the class)."""
+    counts = np.bincount(labels)
+    return (len(labels) / (len(counts) * counts))[labels].astype(np.float32)
+
+
+def fit(
+    model: keras.Model, train: Views, validation: Views, recipe: Recipe, first_epoch: int = 0
+) -> list[tuple[float, ...]]:
+    """Train a model that outputs logits.
+
+    Binary cross-entropy for one logit, categorical for more.
+
+    Args:
+        model: (N, 1) or (N, classes) logits out.
+        train: the training pictures.
+        validation: looked at after each epoch.
+        recipe: optimizer and epochs.
+        first_epoch: what the history's numbering starts after.
+
+    Returns:
+        A row an epoch, the columns of `HISTORY`.
+    """
+    rate: object = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        steps = recipe.epochs * len(train)
+        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    optimizer = keras.optimizers.get(
+        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+    )
+    optimizer.learning_rate = rate
+    loss, accuracy = _loss_and_accuracy(model)
+    model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
+    history = model.fit(
+        train,
+        validation_data=validation,
+        epochs=recipe.epochs,
+        shuffle=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+    ).history
+    columns = ("loss", "val_loss", "accuracy", "val_accuracy")
+    return [
+        (first_epoch + epoch + 1, *(float(history[column][epoch]) for column in columns))
+        for epoch in range(recipe.epochs)
+    ]
+
+
+def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
+    """Loss and accuracy of a model that outputs logits."""
+    loss, accuracy = _loss_and_accuracy(model)
+    model.compile(loss=loss, metrics=[accuracy], weighted_metrics=[])
+    found = model.evaluate(pictures, verbose=0, return_dict=True)
+    return {name: float(found[name]) for name in ("loss", "accuracy")}
+
+
+def _loss_and_accuracy(model: keras.Model) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+    if model.output_shape[-1] == 1:
+        return (
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            keras.metrics.BinaryAccuracy("accuracy", threshold=0.0),
+        )
+    return (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.metrics.SparseCategoricalAccuracy("accuracy"),
+    )

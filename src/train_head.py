@@ -1,0 +1,26 @@
+"""Stage `train_head`: a head on the cached bottleneck features, to models/head.*."""
+
+import stage
+import trained
+from thaw import backbones, features, heads, models, training
+from thaw.errors import run
+
+
+def main() -> None:
+    params = stage.read_params()
+    facts = features.read_facts(stage.FEATURES)
+    select = heads.selector(params.head.pooling, facts.bottleneck)
+    training.prepare(params.seed, params.threads)
+    head = heads.layers(trained.head_spec(params), len(facts.classes))
+    train, validation = trained.cached_views(params, "bottleneck", select)
+    model = models.head_alone(head, train[0][0].shape[1:])
+    history = training.fit(model, train, validation, trained.recipe(params.head))
+    base = backbones.build(facts.base_model, facts.image_size)
+    base.load_weights(stage.WEIGHTS)
+    base.trainable = False
+    classifier = models.classifier(base, head, params.head.pooling, facts.image_size)
+    trained.write("head", classifier, facts, history)
+
+
+if __name__ == "__main__":
+    run(main)
