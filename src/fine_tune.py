@@ -13,14 +13,15 @@ def main() -> None:
     classifier = models.load(stage.MODELS / "head.keras")
     if params.fine_tune_at is None:
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
-        trained.write("model", classifier, facts, [])
+        trained.write("model", params, classifier, facts, [])
         return
     base = classifier.get_layer(facts.base_model)
     thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
     backbones.freeze_below(base, thawed)
     cached = facts.boundary < thawed
     if cached:
-        train, validation = trained.cached_views(params, "boundary")
+        width = models.width_below(base, facts.boundary)
+        train, validation = trained.boundary_views(params, width)
     else:
         train, validation = trained.picture_views(params, facts)
         print(
@@ -35,7 +36,7 @@ def main() -> None:
         trained.recipe(params.fine_tune),
         first_epoch=params.head.epochs,
     )
-    trained.write("model", classifier, facts, history)
+    trained.write("model", params, classifier, facts, history)
 
 
 if __name__ == "__main__":

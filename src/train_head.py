@@ -11,15 +11,19 @@ def main() -> None:
     facts = features.read_facts(stage.FEATURES)
     select = heads.selector(params.head.pooling, facts.bottleneck)
     training.prepare(params.seed, params.threads)
-    head = heads.layers(trained.head_spec(params), len(facts.classes))
-    train, validation = trained.cached_views(params, "bottleneck", select)
+    cached = features.read(stage.FEATURES, "train_bottleneck")
+    moments = heads.moments(cached, select) if params.head.standardize else (None, None)
+    head = heads.layers(trained.head_spec(params), len(facts.classes), *moments)
+    train, validation = trained.bottleneck_views(params, select)
     model = models.head_alone(head, train[0][0].shape[1:])
     history = training.fit(model, train, validation, trained.recipe(params.head))
     base = backbones.build(facts.base_model, facts.image_size)
     base.load_weights(stage.WEIGHTS)
     base.trainable = False
+    if facts.bottleneck == "blocks":
+        base = backbones.with_blocks(base)
     classifier = models.classifier(base, head, params.head.pooling, facts.image_size)
-    trained.write("head", classifier, facts, history)
+    trained.write("head", params, classifier, facts, history)
 
 
 if __name__ == "__main__":

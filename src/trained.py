@@ -11,11 +11,15 @@ from thaw import features, heads, models, training
 from thaw.params import Params
 from thaw.serialize import read_csv, write_bytes, write_csv, write_json
 
+IDENTITY = (0, False, False)
+
 
 def head_spec(params: Params) -> heads.HeadSpec:
     """The head that `params.yaml` describes."""
     head = params.head
-    return heads.HeadSpec(head.pooling, head.hidden, head.dropout, head.l2, head.initializer)
+    return heads.HeadSpec(
+        head.pooling, head.hidden, head.dropout, head.l2, head.initializer, head.standardize
+    )
 
 
 def recipe(group: object) -> training.Recipe:
@@ -24,17 +28,31 @@ def recipe(group: object) -> training.Recipe:
     return training.Recipe(**{name: getattr(group, name) for name in names})
 
 
-def cached_views(
-    params: Params, kind: str, select: Callable[[heads.Array], heads.Array] = lambda batch: batch
+def bottleneck_views(
+    params: Params, select: Callable[[heads.Array], heads.Array]
 ) -> tuple[training.Views, training.Views]:
-    """Training and validation batches from the cache; `kind` is boundary or bottleneck."""
+    """Training and validation batches of cached bottleneck features, as the head reads them."""
 
     def read(name: str) -> tuple[training.Reader, int]:
-        array = features.read(stage.FEATURES, f"{name}_{kind}")
+        array = features.read(stage.FEATURES, f"{name}_bottleneck")
         return training.from_cache(array, select), array.shape[1]
 
-    train, views = read("train")
-    validation, _ = read("validation")
+    (train, views), (validation, _) = read("train"), read("validation")
+    return _views(params, train, validation, views)
+
+
+def boundary_views(params: Params, width_below: int) -> tuple[training.Views, training.Views]:
+    """Training and validation batches from the cache for `models.top`."""
+
+    def read(name: str) -> tuple[training.Reader, int]:
+        boundary = features.read(stage.FEATURES, f"{name}_boundary")
+        readers = {"boundary": training.from_cache(boundary)}
+        if width_below:
+            pooled = features.read(stage.FEATURES, f"{name}_bottleneck")
+            readers["below"] = training.from_cache(pooled[..., :width_below])
+        return training.together(readers), boundary.shape[1]
+
+    (train, views), (validation, _) = read("train"), read("validation")
     return _views(params, train, validation, views)
 
 
@@ -45,9 +63,10 @@ def picture_views(params: Params, facts: features.Facts) -> tuple[training.Views
     def read(name: str, augmented: bool) -> training.Reader:
         paths = [row["path"] for row in rows if row["split"] == name]
         augmentation = facts.augmentation if augmented else None
-        return training.from_pictures(
+        reader = training.from_pictures(
             stage.IMAGES, paths, facts.image_size, augmentation, facts.seed
         )
+        return training.together({"pictures": reader})
 
     return _views(params, read("train", True), read("validation", False), facts.augmentation.count)
 
@@ -76,6 +95,7 @@ def _views(
 
 def write(
     name: str,
+    params: Params,
     classifier: keras.Model,
     facts: features.Facts,
     history: list[tuple[float, ...]],
@@ -83,7 +103,13 @@ def write(
 ) -> None:
     """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`."""
     models.save(classifier, stage.MODELS / f"{name}.keras")
-    about = {"classes": facts.classes, "image_size": facts.image_size, "seed": facts.seed}
+    about = {
+        "classes": facts.classes,
+        "image_size": facts.image_size,
+        "symmetries": facts.augmentation.symmetries
+        if params.average_views
+        else [(0, False, False)],
+    }
     write_bytes(stage.MODELS / f"{name}.onnx", models.to_onnx(classifier, about))
     last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else validation or {}
     trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)

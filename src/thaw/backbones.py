@@ -153,12 +153,34 @@ def boundary(base: keras.Model, at: int) -> int:
     return max(index for index in bottlenecks(base) if index <= at)
 
 
+def blocks(base: keras.Model) -> list[int]:
+    """Indices of the layers that end a block: merges and poolings that everything passes, and the
+    last layer. For MobileNetV2 ten residual additions and `out_relu`.
+    """
+    ends = (
+        keras.layers.Add,
+        keras.layers.Concatenate,
+        keras.layers.MaxPooling2D,
+        keras.layers.AveragePooling2D,
+    )
+    last = len(base.layers) - 1
+    return [i for i in bottlenecks(base) if i == last or isinstance(base.layers[i], ends)]
+
+
+def with_blocks(base: keras.Model) -> keras.Model:
+    """The same network, layers shared, with the output of every block instead of the last alone."""
+    outputs = [base.layers[index].output for index in blocks(base)]
+    return keras.Model(base.inputs, outputs, name=base.name)
+
+
 def above(base: keras.Model, index: int) -> keras.Model:
-    """The part of the network above a bottleneck layer, its layers and weights shared."""
-    if index == len(base.layers) - 1:
-        inputs = keras.Input(base.output.shape[1:])
-        return keras.Model(inputs, inputs, name="above")
-    return keras.Model(base.layers[index].output, base.output, name="above")
+    """The part above a bottleneck layer, to those of the network's outputs that lie there.
+
+    Layers and weights are shared.
+    """
+    position = {id(layer): place for place, layer in enumerate(base.layers)}
+    outputs = [o for o in base.outputs if position[id(o._keras_history.operation)] > index]
+    return keras.Model(base.layers[index].output, outputs, name="above")
 
 
 def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:

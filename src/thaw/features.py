@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thaw import backbones, images
+from thaw import backbones, heads, images
 from thaw.cores import available
 from thaw.serialize import atomic, write_json
 
@@ -30,7 +30,7 @@ class Facts:
     image_size: int
     boundary: int  # index of the cached layer
     boundary_name: str
-    bottleneck: str  # pooled or full
+    bottleneck: str  # pooled, blocks or full
     classes: list[str]
     augmentation: images.Augmentation
     seed: int
@@ -39,16 +39,19 @@ class Facts:
 def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str) -> keras.Model:
     """A model from (N, S, S, 3) pixels to the boundary's output and the bottleneck features.
 
-    The bottleneck features are (N, H, W, C), or, "pooled", (N, 2, C): averages and maxima.
+    The bottleneck features are (N, H, W, C) if "full"; averages and maxima (N, 2, C) of the last
+    layer if "pooled", and of every block's output, side by side, if "blocks".
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
-    below = keras.Model(base.inputs, [base.layers[boundary].output, base.output])
-    cached, maps = below(backbones.preprocess(base.name, pictures), training=False)
-    if bottleneck == "pooled":
-        average = keras.layers.GlobalAveragePooling2D()(maps)
-        maxima = keras.layers.GlobalMaxPooling2D()(maps)
-        maps = keras.ops.stack([average, maxima], axis=1)
-    return keras.Model(pictures, [cached, maps])
+    read = backbones.blocks(base) if bottleneck == "blocks" else [-1]
+    outputs = [base.layers[index].output for index in (boundary, *read)]
+    cached, *maps = keras.Model(base.inputs, outputs)(
+        backbones.preprocess(base.name, pictures), training=False
+    )
+    if bottleneck == "full":
+        return keras.Model(pictures, [cached, maps[0]])
+    pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
+    return keras.Model(pictures, [cached, keras.ops.stack(pooled, axis=1)])
 
 
 def extract(

@@ -75,7 +75,7 @@ def folded_above(base: keras.Model, index: int) -> keras.Model:
         for depth in sorted(part._nodes_by_depth, reverse=True)
         for node in part._nodes_by_depth[depth]
     ]
-    uses: dict[int, int] = {}
+    uses = {id(tensor): 1 for tensor in part.outputs}
     for node in nodes:
         for tensor in node.input_tensors:
             uses[id(tensor)] = uses.get(id(tensor), 0) + 1
@@ -98,4 +98,4 @@ def folded_above(base: keras.Model, index: int) -> keras.Model:
             if getattr(layer, "_call_has_training_arg", False):
                 kwargs["training"] = False
             values[id(output)] = layer(*args, **kwargs)
-    return keras.Model(inputs, values[id(part.outputs[0])], name="folded")
+    return keras.Model(inputs, [values[id(tensor)] for tensor in part.outputs], name="folded")

@@ -23,27 +23,60 @@ class HeadSpec:
     dropout: float
     l2: float
     initializer: str
+    standardize: bool
 
 
-def pool(pooling: str, maps: keras.KerasTensor) -> keras.KerasTensor:
-    """(N, H, W, C) feature maps to (N, D): D is C, 2 C for average_max, H W C for flatten."""
+def pool(
+    pooling: str, maps: Sequence[keras.KerasTensor], below: keras.KerasTensor | None = None
+) -> keras.KerasTensor:
+    """Feature maps, each (N, H, W, C), to (N, D): averages of all, then maxima of all.
+
+    Args:
+        pooling: average, max, average_max, or flatten (of one map, to (N, H W C)).
+        maps: what the head reads.
+        below: (N, 2, C) averages and maxima of maps before them, already pooled.
+    """
     if pooling == "flatten":
-        return keras.layers.Flatten(name="flatten")(maps)
+        return keras.layers.Flatten(name="flatten")(maps[0])
     pooled = []
-    if pooling in ("average", "average_max"):
-        pooled.append(keras.layers.GlobalAveragePooling2D(name="average_pooling")(maps))
-    if pooling in ("max", "average_max"):
-        pooled.append(keras.layers.GlobalMaxPooling2D(name="max_pooling")(maps))
-    return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="pooling")(pooled)
+    for row, name, kind in (
+        (0, "average", keras.layers.GlobalAveragePooling2D),
+        (1, "max", keras.layers.GlobalMaxPooling2D),
+    ):
+        if pooling in (name, "average_max"):
+            if below is not None:
+                pooled.append(below[:, row])
+            pooled += [kind(name=f"{name}_pooling_{i}")(each) for i, each in enumerate(maps)]
+    return (
+        pooled[0]
+        if len(pooled) == 1
+        else keras.layers.Concatenate(name=f"{pooling}_pooling")(pooled)
+    )
 
 
-def layers(spec: HeadSpec, classes: int) -> list[keras.Layer]:
+def layers(
+    spec: HeadSpec, classes: int, mean: Array | None = None, deviation: Array | None = None
+) -> list[keras.Layer]:
     """The layers above the pooling, in order.
 
     Two classes get one logit (a sigmoid's), more get one each (a softmax's).
+
+    Args:
+        spec: the head.
+        classes: how many.
+        mean: (D,) of the pooled features, to standardise them.
+        deviation: (D,) their standard deviations.
     """
     regularizer = keras.regularizers.L2(spec.l2) if spec.l2 else None
-    above: list[keras.Layer] = [
+    above: list[keras.Layer] = []
+    if mean is not None and deviation is not None:
+        scale = 1 / np.maximum(deviation, 1e-4)
+        above.append(
+            keras.layers.Rescaling(
+                scale.tolist(), offset=(-mean * scale).tolist(), name="standardize"
+            )
+        )
+    above += [
         keras.layers.Dense(
             width,
             "relu",
@@ -75,7 +108,7 @@ def of(classifier: keras.Model) -> list[keras.Layer]:
     return [
         layer
         for layer in classifier.layers
-        if layer.name in ("dropout", "logits") or layer.name.startswith("hidden_")
+        if layer.name in ("standardize", "dropout", "logits") or layer.name.startswith("hidden_")
     ]
 
 
@@ -106,3 +139,20 @@ def selector(pooling: str, bottleneck: str) -> Callable[[Array], Array]:
         return np.concatenate([part for name in chosen for part in parts[name]], axis=1)
 
     return select
+
+
+def moments(features: NDArray[np.generic], select: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """Mean and standard deviation, each (D,), of cached features (pictures, views, ...).
+
+    Read a few at a time, in float64.
+    """
+    count, total, squares = 0, np.float64(0), np.float64(0)
+    for start in range(0, len(features), 64):
+        part = np.asarray(features[start : start + 64], np.float32)
+        batch = select(part.reshape(-1, *part.shape[2:])).astype(np.float64)
+        count += len(batch)
+        total = total + batch.sum(axis=0)
+        squares = squares + (batch**2).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)

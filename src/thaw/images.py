@@ -153,6 +153,11 @@ def view(pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name
     if augmentation.rotation:
         angle = random("angle", seed, name, index).uniform(-360, 360) * augmentation.rotation
         pixels = rotate(pixels, angle)
+    return symmetric(pixels, turns, mirrored, inverted)
+
+
+def symmetric(pixels: Pixels, turns: int, mirrored: bool, inverted: bool) -> Pixels:
+    """(S, S, 3) turned by quarter turns, then mirrored left-right and up-down."""
     pixels = np.rot90(pixels, turns)
     if mirrored:
         pixels = pixels[:, ::-1]

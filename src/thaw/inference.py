@@ -1,7 +1,7 @@
 """Classify pictures with an exported model, on ONNX Runtime: TensorFlow isn't imported."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Classifier:
             facts = self._session.get_modelmeta().custom_metadata_map
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
+            self._symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
         except Exception as error:  # ONNX Runtime's errors share no class
             reason = str(error).splitlines()[0]
             raise ThawError(
@@ -63,6 +64,14 @@ class Classifier:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
         outputs: Array = self._session.run(None, {self._input: pixels.astype(np.float32)})[0]
         return outputs
+
+    def probabilities(self, pictures: Sequence[images.Pixels]) -> Array:
+        """(N, classes) probabilities, averaged over the symmetric views the model was made for."""
+        total = np.zeros((len(pictures), len(self.classes)), np.float32)
+        for symmetry in self._symmetries:
+            views = np.stack([images.symmetric(pixels, *symmetry) for pixels in pictures])
+            total += probabilities(self.logits(views))
+        return total / len(self._symmetries)
 
     def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
         """Classify picture files in order; one that can't be read doesn't stop the others."""
@@ -83,6 +92,6 @@ class Classifier:
 
     def _run(self, batch: list[tuple[Path, images.Pixels | None, str]]) -> Iterator[Result]:
         pixels = [each for _, each, _ in batch if each is not None]
-        found = iter(probabilities(self.logits(np.stack(pixels))) if pixels else ())
+        found = iter(self.probabilities(pixels) if pixels else ())
         for path, each, reason in batch:
             yield Result(path, None if each is None else next(found), reason)

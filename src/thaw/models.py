@@ -28,7 +28,7 @@ def classifier(
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     maps = base(backbones.preprocess(base.name, pictures), training=False)
-    logits = heads.apply(head, heads.pool(pooling, maps))
+    logits = heads.apply(head, heads.pool(pooling, maps if isinstance(maps, list) else [maps]))
     return keras.Model(pictures, logits, name="classifier")
 
 
@@ -49,14 +49,26 @@ def top(
         boundary: index of the cached layer, whose output goes in; None for pictures.
         pooling: of the head.
     """
+    inputs: dict[str, keras.KerasTensor] = {}
+    below = None
     if boundary is None:
-        inputs = keras.Input(classifier.input_shape[1:], name="picture")
-        maps = folding.folded_above(base, 0)(backbones.preprocess(base.name, inputs))
+        inputs["pictures"] = keras.Input(classifier.input_shape[1:], name="pictures")
+        maps = folding.folded_above(base, 0)(backbones.preprocess(base.name, inputs["pictures"]))
     else:
-        inputs = keras.Input(base.layers[boundary].output.shape[1:], name="cached")
-        maps = folding.folded_above(base, boundary)(inputs)
-    logits = heads.apply(heads.of(classifier), heads.pool(pooling, maps))
+        shape = base.layers[boundary].output.shape[1:]
+        inputs["boundary"] = keras.Input(shape, name="boundary")
+        maps = folding.folded_above(base, boundary)(inputs["boundary"])
+        if width := width_below(base, boundary):
+            below = inputs["below"] = keras.Input((2, width), name="below")
+    maps = maps if isinstance(maps, list) else [maps]
+    logits = heads.apply(heads.of(classifier), heads.pool(pooling, maps, below))
     return keras.Model(inputs, logits, name="top")
+
+
+def width_below(base: keras.Model, boundary: int) -> int:
+    """Channels, in sum, of the network's outputs at or below a layer: what stays constant there."""
+    outputs = base.outputs[: len(base.outputs) - len(backbones.above(base, boundary).outputs)]
+    return sum(output.shape[-1] for output in outputs)
 
 
 def save(model: keras.Model, path: Path) -> None:

@@ -58,8 +58,9 @@ class Cache(Group):
     layer: Layer = Field(
         description="a layer of the base model, by index or name, to cache the output of"
     )
-    bottleneck: Literal["pooled", "full"] = Field(
-        description="pooled (averages and maxima of each feature map) or full (the maps)"
+    bottleneck: Literal["pooled", "blocks", "full"] = Field(
+        description="pooled (averages and maxima of the last layer's maps), blocks (of every "
+        "block's) or full (the last layer's maps)"
     )
 
 
@@ -77,6 +78,7 @@ class Head(Training):
     hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
         description="a list of the widths of dense hidden layers, such as [256], or []"
     )
+    standardize: bool = Field(description="true or false")
     dropout: Number = Field(ge=0, lt=1, description="a number from 0 to below 1")
     l2: Number = Field(ge=0, le=1, description="a number from 0 to 1")
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
@@ -101,6 +103,7 @@ class Params(Group):
     fine_tune_at: Annotated[int, Field(ge=0)] | str | None = Field(
         description="the index or name of the first layer to thaw, or null to keep all frozen"
     )
+    average_views: bool = Field(description="true or false")
     class_weight: Literal["none", "balanced"] = Field(description="none or balanced")
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")

@@ -72,7 +72,16 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
         axes.axis("off")
     for axes, tile in zip(places, tiles, strict=False):
         axes.imshow(tile.pixels)
-        axes.set_title(tile.caption, fontsize=9, color=tile.colour, y=-0.02, va="top")
+        axes.text(
+            0.5,
+            -0.03,
+            tile.caption,
+            fontsize=9,
+            color=tile.colour,
+            ha="center",
+            va="top",
+            transform=axes.transAxes,
+        )
     if not tiles:
         places[0].text(0.5, 0.5, "none", ha="center", va="center")
     figure.suptitle(title)

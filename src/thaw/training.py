@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from thaw.cores import available
 
 Array = NDArray[np.float32]
 # From picture numbers and the number of each one's view, both (n,), to a batch of inputs.
-Reader = Callable[[NDArray[np.int64], NDArray[np.int64]], Array]
+Reader = Callable[[NDArray[np.int64], NDArray[np.int64]], Any]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
 
@@ -91,7 +92,7 @@ class Views(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self._labels) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Array, NDArray[np.int64], Array]:
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.int64], Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         batch = self._read(rows, self._turn[rows])
         return batch, self._labels[rows, None], self._weights[rows]
@@ -108,6 +109,15 @@ def from_cache(
 
     def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> Array:
         return select(np.asarray(features[rows, turns], np.float32))
+
+    return read
+
+
+def together(readers: dict[str, Reader]) -> Reader:
+    """Read several inputs of a model, by name."""
+
+    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> dict[str, Array]:
+        return {name: reader(rows, turns) for name, reader in readers.items()}
 
     return read
 

@@ -1,0 +1,66 @@
+"""Small real pictures and models for the tests."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper, save
+from PIL import Image
+
+
+def pixels(seed: int = 0, width: int = 12, height: int = 12) -> np.ndarray:
+    """(height, width, 3) uint8 noise: no two seeds, and no two of its symmetries, look the same."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def picture(path: Path, seed: int = 0, width: int = 12, height: int = 12) -> Path:
+    """Write a picture of `pixels` in the format of the path's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(seed, width, height)).save(path)
+    return path
+
+
+def plain(path: Path, colour: str) -> Path:
+    """Write a picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 9), colour).save(path)
+    return path
+
+
+def folders(root: Path, *names: str, each: int = 2) -> Path:
+    """Write a folder of `each` pictures for every name, all different."""
+    for number, name in enumerate(names):
+        for index in range(each):
+            picture(root / name / f"{index}.png", seed=number * 1000 + index)
+    return root
+
+
+def onnx_model(path: Path, weights: list[list[float]], **metadata: object) -> Path:
+    """Write a model that looks at the top left pixel alone: logits = (red, green, blue) @ weights.
+
+    `metadata` goes into the file as JSON texts, as `thaw.models.to_onnx` puts it there.
+    """
+    size = metadata.get("image_size", 8)
+    constants = {
+        "start": np.array([0, 0]),
+        "end": np.array([1, 1]),
+        "axes": np.array([1, 2]),
+        "weights": np.array(weights, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Slice", ["pictures", "start", "end", "axes"], ["corner"]),
+        helper.make_node("ReduceMean", ["corner"], ["colour"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "corner",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["n", size, size, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", len(weights[0])])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=json.dumps(value))
+    save(model, path)
+    return path
