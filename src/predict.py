@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from thaw.errors import ThawError, run
-from thaw.images import SUFFIXES, walk
+from thaw.files import SUFFIXES, walk
 from thaw.inference import Classifier, Result
 
 

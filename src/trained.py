@@ -103,12 +103,11 @@ def write(
 ) -> None:
     """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`."""
     models.save(classifier, stage.MODELS / f"{name}.keras")
+    averaged = facts.augmentation.symmetries if params.average_views else [IDENTITY]
     about = {
         "classes": facts.classes,
         "image_size": facts.image_size,
-        "symmetries": facts.augmentation.symmetries
-        if params.average_views
-        else [(0, False, False)],
+        "symmetries": averaged,
     }
     write_bytes(stage.MODELS / f"{name}.onnx", models.to_onnx(classifier, about))
     last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else validation or {}

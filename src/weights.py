@@ -11,7 +11,7 @@ from thaw.serialize import atomic
 def main() -> None:
     params = stage.read_params()
     catalogue = stage.read_yaml(Path("weights.yaml"))
-    base = pretrained.load(catalogue, params.base_model, params.weights, params.seed)
+    base = pretrained.load(catalogue, params.base_model, params.weights)
     with atomic(stage.WEIGHTS) as path:
         base.save_weights(path)
     print(f"{base.name}: {len(base.layers)} layers, {base.count_params():,} parameters")

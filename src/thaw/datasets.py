@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from thaw.errors import ThawError, shortlist
 from thaw.fetching import Source, fetch
-from thaw.images import SUFFIXES, hidden, walk
+from thaw.files import SUFFIXES, hidden, walk
 from thaw.serialize import read_csv, write_csv, write_json
 
 PARTS = {

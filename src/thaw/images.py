@@ -1,7 +1,6 @@
 """Pictures: decode, make upright, resize, and draw augmented views."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +15,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from thaw.errors import ThawError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 T = TypeVar("T")
 R = TypeVar("R")
 Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
@@ -57,21 +55,6 @@ class Augmentation:
     def count(self) -> int:
         """Views of each picture that differ: never more than there are, where none is random."""
         return self.views if self.rotation else min(self.views, len(self.symmetries))
-
-
-def hidden(name: str) -> bool:
-    """Whether a file or folder of that name is no part of a dataset."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder, sorted, without hidden ones."""
-    # os.walk doesn't follow links to folders, so a loop of links ends.
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not hidden(name))
-        for name in sorted(names):
-            if not hidden(name):
-                yield Path(where, name)
 
 
 def read(path: Path) -> Image.Image:

@@ -67,11 +67,11 @@ class Classifier:
 
     def probabilities(self, pictures: Sequence[images.Pixels]) -> Array:
         """(N, classes) probabilities, averaged over the symmetric views the model was made for."""
-        total = np.zeros((len(pictures), len(self.classes)), np.float32)
+        total: Array = np.zeros((len(pictures), len(self.classes)), np.float32)
         for symmetry in self._symmetries:
             views = np.stack([images.symmetric(pixels, *symmetry) for pixels in pictures])
             total += probabilities(self.logits(views))
-        return total / len(self._symmetries)
+        return total / np.float32(len(self._symmetries))
 
     def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
         """Classify picture files in order; one that can't be read doesn't stop the others."""

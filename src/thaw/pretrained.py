@@ -22,6 +22,7 @@ from thaw.errors import ThawError
 from thaw.fetching import Source, fetch
 
 Array = NDArray[np.float32]
+RANDOM_SEED = 0
 
 
 class Entry(BaseModel):
@@ -36,20 +37,19 @@ class Entry(BaseModel):
     about: str = ""
 
 
-def load(catalogue: object, base_model: str, weights: str, seed: int) -> keras.Model:
+def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
     """The base model with its pretrained weights, for pictures of any size.
 
     Args:
         catalogue: what `weights.yaml` holds.
         base_model: the network's name.
         weights: a name in the catalogue, "imagenet", "random", or the path of a .weights.h5 file.
-        seed: of random weights.
 
     Raises:
         ThawError: when there are no such weights, they can't be fetched, or they don't fit.
     """
     if weights == "random":
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(RANDOM_SEED)
         return backbones.build(base_model, None)
     if weights == "imagenet":
         return _imagenet(base_model)

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Make .venv from the requirements files given, or do nothing where it is up to date.
+# The first of these on the PATH that runs, is Python 3.11 to 3.13 and has venv is used.
+set -eu
+
+cd "$(dirname "$0")/.."
+check='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+stamp=.venv/.requirements
+wanted=$(cat "$@" | cksum)
+if [ -x .venv/bin/python ] && [ "$(cat "$stamp-$#" 2>/dev/null)" = "$wanted" ] &&
+    .venv/bin/python -c pass 2>/dev/null; then
+    exit 0
+fi
+
+python=
+for candidate in python3 python3.13 python3.12 python3.11 python; do
+    if "$candidate" -c "$check" >/dev/null 2>&1; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    found=$(python3 -c 'import platform; print("python3 here is Python", platform.python_version())' \
+        2>/dev/null || echo "there is no python3 here")
+    if python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+        >/dev/null 2>&1; then
+        found="$found, without venv (on Debian: apt install python3-venv)"
+    fi
+    echo "error: Thaw needs Python 3.11, 3.12 or 3.13 with venv on the PATH; $found" >&2
+    exit 1
+fi
+
+if ! .venv/bin/python -c "$check" >/dev/null 2>&1; then
+    rm -rf .venv
+    echo "making .venv with $("$python" --version)"
+    "$python" -m venv .venv
+fi
+echo "installing $* into .venv (about 400 MB to download the first time)"
+set_of_files=
+for file in "$@"; do
+    set_of_files="$set_of_files --requirement $file"
+done
+rm -f "$stamp"-*
+# shellcheck disable=SC2086
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check $set_of_files; then
+    echo "error: pip could not install $*; check the network and \`pip config list\`," \
+        "then run this again" >&2
+    exit 1
+fi
+printf '%s\n' "$wanted" >"$stamp-$#"
