@@ -117,12 +117,13 @@ def selector(pooling: str, bottleneck: str) -> Callable[[Array], Array]:
 
     Args:
         pooling: of the head.
-        bottleneck: what is cached: "pooled", (N, 2, C) averages and maxima, or "full" (N, H, W, C).
+        bottleneck: what is cached: "pooled" or "blocks", (N, 2, C) averages and maxima, or "full",
+            (N, H, W, C) maps.
 
     Raises:
         ThawError: when the head wants whole maps and only pooled ones are cached.
     """
-    if bottleneck == "pooled":
+    if bottleneck != "full":
         if pooling == "flatten":
             raise ThawError(
                 "params.yaml: head.pooling: flatten: a flattened head reads whole feature maps; "
