@@ -185,6 +185,7 @@ def above(base: keras.Model, index: int) -> keras.Model:
 
 def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:
     """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all."""
-    base.trainable = True
-    for layer in base.layers[:fine_tune_at]:
-        layer.trainable = False
+    base.trainable = fine_tune_at is not None
+    # Setting it on a model that was loaded leaves layers that were saved frozen as they are.
+    for index, layer in enumerate(base.layers):
+        layer.trainable = fine_tune_at is not None and index >= fine_tune_at
