@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pooch
 import pytest
@@ -19,7 +20,7 @@ OTHER = "0" * 64
 
 
 class Handler(BaseHTTPRequestHandler):
-    hits: Counter[str] = Counter()
+    hits: ClassVar[Counter[str]] = Counter()
 
     def do_GET(self) -> None:
         self.hits[self.path] += 1
@@ -82,6 +83,12 @@ def test_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("address", ["http://a/b", "https://a/b", "pypi:a==1"])
 def test_remote_address_is_no_path(address: str):
     assert local_path(address) is None
+
+
+@pytest.mark.xfail(strict=True, reason="bug: ValueError, RuntimeError, OSError: a traceback")
+@pytest.mark.parametrize("address", ["http://[::1/a.zip", "~nobody-here/a.zip", "a" * 5000])
+def test_impossible_address_is_a_sentence(tmp_path: Path, address: str):
+    message(Source(address), tmp_path)
 
 
 def test_missing_local_file_is_named(tmp_path: Path):

@@ -142,7 +142,6 @@ def test_valid_parameters_arrive_unchanged():
     assert parse(valid()).model_dump() == valid()
 
 
-@pytest.mark.skipif(not OWN.exists(), reason="the repository has no params.yaml yet")
 def test_the_repositorys_own_parameters_are_valid():
     parse(yaml.safe_load(OWN.read_text()))
 

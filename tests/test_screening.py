@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from helpers import picture
 
+from helpers import picture
 from thaw.datasets import Labelled
 from thaw.errors import ThawError
 from thaw.images import content_hash
@@ -18,9 +18,7 @@ def pictures(tmp_path: Path) -> list[Labelled]:
     return [Labelled(f"{index}.png", "a") for index in range(5)]
 
 
-def test_good_pictures_are_hashed_each_under_its_own_path(
-    tmp_path: Path, pictures: list[Labelled]
-):
+def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: list[Labelled]):
     good = [pictures[index] for index in (4, 0, 2)]
     content, bad = screen(good, tmp_path, "fail")
     assert content == {each.path: content_hash(tmp_path / each.path) for each in good}

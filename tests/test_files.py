@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from thaw.files import hidden, walk
+
+
+@pytest.mark.parametrize(
+    ("name", "out"), [(".git", True), ("__MACOSX", True), ("a.png", False), ("-a", False)]
+)
+def test_hidden(name: str, out: bool):
+    assert hidden(name) is out
+
+
+def test_walk_is_sorted_skips_the_hidden_and_ends(tmp_path: Path):
+    names = ["b/2.png", "b/1.png", "a.png", ".x.png", ".git/c.png", "__MACOSX/d.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path)]
+    assert found == ["a.png", "b/1.png", "b/2.png"]
