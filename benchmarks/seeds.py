@@ -1,0 +1,212 @@
+"""How much the result depends on the seed: params.yaml's run, for several seeds.
+
+    python benchmarks/seeds.py --seeds 0 1 2 3 4 [--set class_weight=balanced]
+
+Needs data/raw and data/weights (`dvc repro`). A seed chooses the split, the order of training and
+the head's first weights. The frozen layers give the same for every split, so they run once, over
+all views of all pictures; then each seed trains and tests as the pipeline does. Writes
+benchmarks/results/seeds.json and .md (or --name). About 15 minutes on 2 cores for five seeds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+import yaml  # noqa: E402
+
+import stage  # noqa: E402
+import trained  # noqa: E402
+from thaw import (  # noqa: E402
+    backbones,
+    datasets,
+    features,
+    heads,
+    images,
+    inference,
+    metrics,
+    models,
+    params,
+    runtime,
+    screening,
+    splits,
+    training,
+)
+
+SHOWN = ("accuracy", "f1", "roc_auc")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--part", choices=["validation", "test"], default="test")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--name", default="seeds")
+    given = parser.parse_args()
+    values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    values |= {k: yaml.safe_load(v) for k, v in (each.split("=", 1) for each in given.set)}
+    chosen = params.parse(values)
+    with tempfile.TemporaryDirectory() as temporary:
+        found = repeat(chosen, given.seeds, given.part, Path(temporary))
+    results = ROOT / "benchmarks/results"
+    results.mkdir(exist_ok=True)
+    (results / f"{given.name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (results / f"{given.name}.md").write_text(table(found, given.part))
+    print(table(found, given.part))
+
+
+def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> dict[str, object]:
+    """Metrics of both models, for each seed, on the part named."""
+    pictures = datasets.read_labels(stage.RAW)
+    facts = stage.read_dataset()
+    content, _ = screening.screen(pictures, stage.IMAGES, chosen.on_bad_image)
+    base = backbones.build(chosen.base_model, chosen.image_size)
+    base.load_weights(stage.WEIGHTS)
+    cached = features.Facts(
+        chosen.base_model,
+        chosen.image_size,
+        boundary := backbones.boundary(
+            base, backbones.layer_index(base, chosen.cache.layer, "cache.layer")
+        ),
+        base.layers[boundary].name,
+        chosen.cache.bottleneck,
+        facts["classes"],
+        images.Augmentation(**chosen.augment.model_dump()),
+        chosen.seed,
+    )
+    extractor = features.extractor(base, chosen.image_size, boundary, chosen.cache.bottleneck)
+    session = runtime.session(models.to_onnx(extractor))
+    views = cached.augmentation.count
+    paths = [picture.path for picture in pictures]
+    features.extract(session, stage.IMAGES, paths, cached, views, folder, "all")
+    rows: dict[str, list[dict[str, float]]] = {"head": [], "fine_tuned": []}
+    for seed in seeds:
+        one = chosen.model_copy(update={"seed": seed})
+        begun = time.perf_counter()
+        scores = run(one, cached, pictures, content, facts["split"], folder, part)
+        for name, values in scores.items():
+            rows[name].append(values)
+        shown = {name: round(values["accuracy"], 4) for name, values in scores.items()}
+        print(f"seed {seed}: {shown}, {time.perf_counter() - begun:.0f} s", flush=True)
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"machine": machine, "seeds": seeds, **rows}
+
+
+def run(
+    chosen: params.Params,
+    facts: features.Facts,
+    pictures: list[datasets.Labelled],
+    content: dict[str, str],
+    published: dict[str, float | None],
+    folder: Path,
+    part: str,
+) -> dict[str, dict[str, float]]:
+    """Split, train the head, fine-tune and score, for one seed."""
+    divided = splits.divide(
+        pictures,
+        content,
+        held_out=chosen.split.held_out or published["held_out"] or 0.2,
+        test=chosen.split.test or published["test"] or 0.2,
+        seed=chosen.seed,
+    )
+    number = {
+        name: np.array(
+            [i for i, picture in enumerate(pictures) if divided.split.get(picture.path) == name]
+        )
+        for name in splits.SPLITS
+    }
+    labels = np.array([facts.classes.index(picture.label) for picture in pictures])
+    bottleneck = features.read(folder, "all_bottleneck")
+    boundary = features.read(folder, "all_boundary")
+    select = heads.selector(chosen.head.pooling, facts.bottleneck)
+    training.prepare(chosen.seed, chosen.threads)
+
+    def views(name: str, reader: training.Reader, train: bool) -> training.Views:
+        rows = number[name]
+        weights = training.balanced(labels[rows]) if chosen.class_weight == "balanced" else None
+        return training.Views(
+            lambda some, turns: reader(rows[some], turns),
+            labels[rows],
+            batch_size=chosen.batch_size,
+            views=boundary.shape[1] if train else 1,
+            weights=weights if train else None,
+            seed=chosen.seed if train else None,
+        )
+
+    moments = (None, None)
+    if chosen.head.standardize:
+        moments = heads.moments(bottleneck[number["train"]], select)
+    head = heads.layers(trained.head_spec(chosen), len(facts.classes), *moments)
+    pooled = training.from_cache(bottleneck, select)
+    alone = models.head_alone(head, pooled(np.array([0]), np.array([0])).shape[1:])
+    validation = views("validation", pooled, False)
+    training.fit(alone, views("train", pooled, True), validation, trained.recipe(chosen.head))
+    found = {"head": score(alone, pooled, labels, number[part], chosen, boundary.shape[1])}
+    if chosen.fine_tune_at is None:
+        return found | {"fine_tuned": found["head"]}
+
+    base = backbones.build(facts.base_model, facts.image_size)
+    base.load_weights(stage.WEIGHTS)
+    if facts.bottleneck == "blocks":
+        base = backbones.with_blocks(base)
+    whole = models.classifier(base, head, chosen.head.pooling, facts.image_size)
+    thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
+    backbones.freeze_below(base, thawed)
+    readers = {"boundary": training.from_cache(boundary)}
+    if width := models.width_below(base, facts.boundary):
+        readers["below"] = training.from_cache(bottleneck[..., :width])
+    reader = training.together(readers)
+    top = models.top(whole, base, facts.boundary, chosen.head.pooling)
+    validation = views("validation", reader, False)
+    training.fit(top, views("train", reader, True), validation, trained.recipe(chosen.fine_tune))
+    found["fine_tuned"] = score(top, reader, labels, number[part], chosen, boundary.shape[1])
+    return found
+
+
+def score(
+    model: object,
+    reader: training.Reader,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    chosen: params.Params,
+    views: int,
+) -> dict[str, float]:
+    """Metrics of the mean over the cached views (of the first one without average_views)."""
+    total = np.zeros((len(rows), len(np.unique(labels))))
+    turns = range(views if chosen.average_views else 1)
+    for turn in turns:
+        for start in range(0, len(rows), 64):
+            some = rows[start : start + 64]
+            logits = model.predict_on_batch(reader(some, np.full(len(some), turn)))
+            total[start : start + 64] += inference.probabilities(np.asarray(logits))
+    return metrics.scores(labels[rows], total / len(turns))
+
+
+def table(found: dict[str, object], part: str) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    seeds = found["seeds"]
+    lines = [
+        f"{part}, seeds {', '.join(map(str, seeds))}, on {found['machine']}: mean ± deviation",
+        "",
+        "|  | " + " | ".join(SHOWN) + " | accuracy of each seed |",
+        "|---" * (len(SHOWN) + 2) + "|",
+    ]
+    for name in ("head", "fine_tuned"):
+        columns = {each: [row[each] for row in found[name]] for each in SHOWN}
+        cells = [f"{np.mean(v):.4f} ± {np.std(v, ddof=1):.4f}" for v in columns.values()]
+        each = ", ".join(f"{value:.4f}" for value in columns["accuracy"])
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {each} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
