@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,7 @@ def main() -> None:
 
 def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> dict[str, object]:
     """Metrics of both models, for each seed, on the part named."""
+    training.prepare(chosen.seed, chosen.threads)
     pictures = datasets.read_labels(stage.RAW)
     facts = stage.read_dataset()
     content, _ = screening.screen(pictures, stage.IMAGES, chosen.on_bad_image)
@@ -128,7 +130,7 @@ def run(
     bottleneck = features.read(folder, "all_bottleneck")
     boundary = features.read(folder, "all_boundary")
     select = heads.selector(chosen.head.pooling, facts.bottleneck)
-    training.prepare(chosen.seed, chosen.threads)
+    keras.utils.set_random_seed(chosen.seed)
 
     def views(name: str, reader: training.Reader, train: bool) -> training.Views:
         rows = number[name]

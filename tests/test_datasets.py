@@ -179,6 +179,8 @@ def test_loop_of_links_ends(tmp_path: Path, raw: Path):
     source = folders(tmp_path / "own", "a", "b", each=1)
     (source / "a" / "loop").symlink_to(source)
     (source / "self").symlink_to("self")
+    (source / "here").symlink_to(source)
+    (source / "up").symlink_to("..")
     assert [row.path for row in brought(source, raw)] == ["a/0.png", "b/0.png"]
 
 
@@ -197,12 +199,35 @@ def test_broken_link_is_named(tmp_path: Path, raw: Path):
     assert "a/1.png can't be copied (No such file" in refused(source, raw)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the name can't be written as UTF-8: a traceback")
 def test_name_that_is_no_text_is_a_sentence(tmp_path: Path, raw: Path):
     source = folders(tmp_path / "own", "a", "b", each=1)
     with open(os.fsencode(source / "a") + b"/\xff.png", "wb") as file:
         file.write(b"x")
-    refused(source, raw)
+    assert r"'a/\udcff.png' has a control character or is not UTF-8; rename" in refused(source, raw)
+
+
+@pytest.mark.parametrize("name", ["a/x\ny.png", "a/x\ry.png", "a/\x1b[2J/x.png", "c\td/x.png"])
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_name_with_a_control_character_is_refused(tmp_path: Path, raw: Path, name: str, kind: str):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    picture(source / name)
+    if kind == "tar":
+        source = packed(source, tmp_path / "own.tar")
+    assert f"{name!r} has a control character" in refused(source, raw)
+
+
+def test_named_pipe_is_a_sentence(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    os.mkfifo(source / "a" / "1.png")
+    assert "is a named pipe" in refused(source, raw)
+
+
+def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    (tmp_path / "data").write_text("")
+    with pytest.raises(ThawError, match=r"own can't be brought to .*data: File exists; free disk"):
+        bring(chosen(FOLDERS), str(source), tmp_path / "data" / "raw")
+    assert (tmp_path / "data").is_file()
 
 
 @pytest.mark.parametrize(
@@ -293,20 +318,27 @@ def test_root_is_where_the_reading_starts(tmp_path: Path, raw: Path):
     assert [row.path for row in rows] == ["a/0.png", "b/0.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: `root` holds for archives alone")
 def test_root_holds_for_a_folder_too(tmp_path: Path, raw: Path):
     folders(tmp_path / "own" / "package" / "data", "a", "b", each=1)
     rows = brought(tmp_path / "own", raw, root="package/data")
     assert [row.path for row in rows] == ["a/0.png", "b/0.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: refused as climbing out")
+def test_folder_that_starts_at_the_root_already(tmp_path: Path, raw: Path):
+    rows = brought(folders(tmp_path / "own", "a", "b", each=1), raw, root="package/data")
+    assert [row.path for row in rows] == ["a/0.png", "b/0.png"]
+
+
+def test_lone_folder_in_a_folder_is_stepped_into(tmp_path: Path, raw: Path):
+    folders(tmp_path / "own" / "photos", "a", "b", each=1)
+    assert [row.path for row in brought(tmp_path / "own", raw)] == ["a/0.png", "b/0.png"]
+
+
 def test_class_with_a_colon_in_an_archive(tmp_path: Path, raw: Path):
     archive = packed(folders(tmp_path / "own", "12:30", "b", each=1), tmp_path / "own.zip")
     assert [row.path for row in brought(archive, raw)] == ["12:30/0.png", "b/0.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: OSError while unpacking (a full disk too): traceback")
 @pytest.mark.parametrize("names", [("a/" + "n" * 300 + ".png", "b/0.png"), ("a", "a/0.png")])
 def test_entry_that_cannot_be_written_is_a_sentence(
     tmp_path: Path, raw: Path, names: tuple[str, str]
@@ -382,14 +414,8 @@ def test_cut_archive_is_refused(tmp_path: Path, raw: Path, name: str, share: flo
     "kept",
     [
         300,  # within the picture
-        pytest.param(
-            0,  # before its header: the pictures up to there look like a whole archive
-            marks=pytest.mark.xfail(strict=True, reason="bug: pictures are missing, unnoticed"),
-        ),
-        pytest.param(
-            -100,  # within its header
-            marks=pytest.mark.xfail(strict=True, reason="bug: pictures are missing, unnoticed"),
-        ),
+        0,  # before its header: the pictures up to there look like a whole archive
+        -100,  # within its header
     ],
 )
 def test_cut_tar_is_refused(tmp_path: Path, raw: Path, kept: int):
@@ -401,18 +427,7 @@ def test_cut_tar_is_refused(tmp_path: Path, raw: Path, kept: int):
     refused(archive, raw)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "stored.zip",
-        *(
-            pytest.param(
-                name, marks=pytest.mark.xfail(strict=True, reason="bug: zlib.error, a traceback")
-            )
-            for name in ("deflated.zip", "own.tar.gz")
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["stored.zip", "deflated.zip", "own.tar.gz"])
 def test_damaged_archive_is_refused(tmp_path: Path, raw: Path, name: str):
     source = folders(tmp_path / "own", "a", "b", each=1)
     (source / "a" / "0.bmp").write_bytes(
@@ -426,6 +441,14 @@ def test_damaged_archive_is_refused(tmp_path: Path, raw: Path, name: str):
     content[300:500] = b"\xff" * 200
     archive.write_bytes(content)
     assert "is damaged" in refused(archive, raw)
+
+
+def test_damage_that_gzips_checksum_alone_shows_is_refused(tmp_path: Path, raw: Path):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.tar.gz")
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    assert "is damaged (CRC check failed" in refused(archive, raw)
 
 
 def test_file_that_is_no_archive(tmp_path: Path, raw: Path):
@@ -474,7 +497,6 @@ def test_table_with_a_threshold(tmp_path: Path, raw: Path, kind: str):
     assert classes(raw) == ["intact", "defective"]  # first below the threshold, not by alphabet
 
 
-@pytest.mark.xfail(strict=True, reason="bug: data/, alone at the top, is stepped into")
 def test_table_in_the_only_folder_of_an_archive(tmp_path: Path, raw: Path):
     source = table(tmp_path / "own", *ROWS)
     (source / "readme.txt").unlink()
@@ -495,16 +517,8 @@ def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
         ("pictures/9.png 0.5 mono", "line 2 names pictures/9.png, which is not there"),
         ("../../secret.png 0.5 mono", "'../../secret.png' would be written outside"),
         ("/etc/passwd 0.5 mono", "'/etc/passwd' would be written outside"),
-        pytest.param(
-            "pictures/3.png nan mono",
-            "'nan'",
-            marks=pytest.mark.xfail(strict=True, reason="bug: nan becomes the first class"),
-        ),
-        pytest.param(
-            "pictures/0.png 0.5 mono",
-            "pictures/0.png",
-            marks=pytest.mark.xfail(strict=True, reason="bug: a picture may be listed twice"),
-        ),
+        ("pictures/3.png nan mono", "line 2: probability is 'nan', not a number"),
+        ("pictures/0.png 0.5 mono", "line 2 names pictures/0.png a second time; remove one"),
     ],
 )
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -533,7 +547,6 @@ def test_table_without_pictures_of_a_class(tmp_path: Path, raw: Path):
     assert "has no picture of the class defective" in told
 
 
-@pytest.mark.xfail(strict=True, reason="bug: UnicodeDecodeError, a traceback")
 def test_table_that_is_no_utf8(tmp_path: Path, raw: Path):
     source = table(tmp_path / "own", *ROWS)
     (source / "data" / "labels.csv").write_bytes("pictures/0.png 0.1 Größe\n".encode("latin-1"))
@@ -561,6 +574,11 @@ def test_own_catalogue_is_well_formed():
         ({"own": {**FOLDERS, "split": {"test": 1.5}}}, "own.split.test: .*less than 1"),
         ({"own": {**FOLDERS, "size": "big"}}, "own.size: "),
         ({"own": {"title": "x", "layout": "folders"}}, "own.licence: field required"),
+        (
+            {"own": named(picture="File")},
+            r"own.table: there is no File in `columns` \(picture, probability, kind\); mend",
+        ),
+        ({"own": {**TABLE, "classes": ["only"]}}, "own: table.threshold needs two `classes`"),
         ({"own": {**TABLE, "table": None}}, "own: layout table needs `table` and `classes`"),
         ({"own": {**TABLE, "classes": None}}, "own: layout table needs `table` and `classes`"),
     ],
@@ -571,7 +589,6 @@ def test_wrong_entry_is_a_sentence(catalogue: object, told: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: found out as a KeyError or an IndexError, or never")
 @pytest.mark.parametrize(
     "description",
     [

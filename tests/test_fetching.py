@@ -85,7 +85,6 @@ def test_remote_address_is_no_path(address: str):
     assert local_path(address) is None
 
 
-@pytest.mark.xfail(strict=True, reason="bug: ValueError, RuntimeError, OSError: a traceback")
 @pytest.mark.parametrize("address", ["http://[::1/a.zip", "~nobody-here/a.zip", "a" * 5000])
 def test_impossible_address_is_a_sentence(tmp_path: Path, address: str):
     message(Source(address), tmp_path)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from thaw.errors import ThawError
 from thaw.files import hidden, walk
 
 
@@ -20,3 +21,8 @@ def test_walk_is_sorted_skips_the_hidden_and_ends(tmp_path: Path):
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     found = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path)]
     assert found == ["a.png", "b/1.png", "b/2.png"]
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(ThawError, match=r"none can't be read \(No such file .*\); change"):
+        list(walk(tmp_path / "none"))

@@ -1,7 +1,11 @@
+import os
 import random as shuffler
 import struct
+import subprocess
+import sys
 import threading
 import time
+import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +28,9 @@ from thaw.images import (
     view,
 )
 
+# pytest puts its own filters in place of the library's.
+pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+SRC = Path(__file__).parents[1] / "src"
 EIGHT = Augmentation(views=8, flip="both", quarter_turns=True, rotation=0.0)
 SQUARE = pixels(1)
 DIHEDRAL = [np.rot90(side, turns) for side in (SQUARE, SQUARE[:, ::-1]) for turns in range(4)]
@@ -60,6 +67,28 @@ def test_jpeg_comes_back_nearly(tmp_path: Path):
     smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
     path = save(tmp_path / "a.jpg", smooth, quality=95)
     assert np.abs(array(path).astype(int) - smooth).max() < 20
+
+
+def test_picture_that_pillow_warns_of_is_refused_quietly(tmp_path: Path):
+    Image.new("1", (20_000, 12_001)).save(tmp_path / "a.png")
+    script = "import sys, thaw.images; from pathlib import Path; thaw.images.read(Path('a.png'))"
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+    )
+    assert done.stderr.splitlines()[-1].endswith("more than 240,000,000 pixels")
+    assert "Warning" not in done.stderr
+
+
+def test_threads_leave_the_warnings_of_the_process_alone(tmp_path: Path):
+    path = picture(tmp_path / "a.png")
+    before = list(warnings.filters)
+    for _ in in_threads(read, [path] * 300, threads=8, ahead=16):
+        assert warnings.filters == before
 
 
 def test_first_frame_of_an_animation_is_taken(tmp_path: Path):

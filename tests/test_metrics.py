@@ -80,7 +80,6 @@ def test_certain_mistake_has_a_finite_loss(classes: int):
     assert found["accuracy"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="bug: scikit-learn warns that they don't sum to one")
 @pytest.mark.parametrize("classes", [2, 3])
 def test_single_precision_raises_no_warning(classes: int):
     labels, probabilities = sample(classes)

@@ -40,7 +40,6 @@ def test_file_appears_only_when_whole(tmp_path: Path):
     assert path.read_text() == "half"
 
 
-@pytest.mark.xfail(strict=True, reason="bug: clearing up raises NotADirectoryError")
 def test_unwritable_place_is_a_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ThawError, match=r"file/a.txt can't be written \(.+\); free disk space"):
@@ -78,7 +77,6 @@ def test_json_refuses_what_is_no_json(tmp_path: Path, value: float):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a carriage return is written without quotes")
 def test_carriage_return_comes_back(tmp_path: Path):
     write_csv(tmp_path / "a.csv", ("name",), [("a\rb.png",)])
     assert read_csv(tmp_path / "a.csv") == [{"name": "a\rb.png"}]

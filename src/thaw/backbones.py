@@ -37,12 +37,14 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
 
 def names() -> dict[str, str]:
     """Each base model's name and the module of `keras.applications` that has it."""
-    return {
+    found = {
         name: module
         for module in _PREPROCESSING
         for name in vars(importlib.import_module(f"keras.applications.{module}"))
         if name[0].isupper()
     }
+    # Keras leaves these two out of their module.
+    return found | {"MobileNetV3Small": "mobilenet_v3", "MobileNetV3Large": "mobilenet_v3"}
 
 
 def build(name: str, image_size: int | None, weights: str | None = None) -> keras.Model:

@@ -1,17 +1,24 @@
 """Datasets: an entry of `datasets.yaml` becomes a folder of pictures and a table of labels."""
 
 import csv
+import io
+import lzma
+import math
+import re
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from tqdm import tqdm
 
 from thaw.errors import ThawError, shortlist
@@ -29,6 +36,19 @@ PARTS = {
 }
 COLUMNS = ("path", "label", "part", "subgroup")
 ARCHIVES = (".zip", ".whl", ".tar.gz", ".tgz", ".tar")
+DAMAGE = (  # what zipfile and tarfile make of bad bytes
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    IndexError,
+    RuntimeError,
+    ValueError,
+)
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, bytes not UTF-8
 
 
 class _Model(BaseModel):
@@ -45,6 +65,15 @@ class Table(_Model):
     label: str
     threshold: float | None = None  # at or above it the second class, below it the first
     subgroup: str | None = None
+
+    @model_validator(mode="after")
+    def _columns_are_there(self) -> Self:
+        for name in (self.picture, self.label, self.subgroup):
+            if name is not None and name not in self.columns:
+                raise ValueError(
+                    f"there is no {name} in `columns` ({shortlist(self.columns)}); mend one of them"
+                )
+        return self
 
 
 class Shares(_Model):
@@ -69,6 +98,14 @@ class Entry(_Model):
     licence: str
     citation: str = ""
 
+    @model_validator(mode="after")
+    def _table_is_whole(self) -> Self:
+        if self.layout == "table" and (self.table is None or self.classes is None):
+            raise ValueError("layout table needs `table` and `classes`")
+        if self.table and self.table.threshold is not None and len(self.classes or ()) != 2:
+            raise ValueError("table.threshold needs two `classes`: below it, and from it on")
+        return self
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -92,14 +129,12 @@ def entry(catalogue: object, name: str) -> Entry:
             f"params.yaml: dataset: {name}: give the name of an entry of datasets.yaml ({known})"
         )
     try:
-        found = Entry.model_validate(catalogue[name])
+        return Entry.model_validate(catalogue[name])
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ThawError(f"datasets.yaml: {name}.{where}: {problem['msg'].lower()}") from None
-    if found.layout == "table" and (found.table is None or found.classes is None):
-        raise ThawError(f"datasets.yaml: {name}: layout table needs `table` and `classes`")
-    return found
+        where = ".".join(str(part) for part in (name, *problem["loc"]))
+        told = problem["msg"].removeprefix("Value error, ")
+        raise ThawError(f"datasets.yaml: {where}: {told[0].lower()}{told[1:]}") from None
 
 
 def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
@@ -108,7 +143,8 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
     `source` overrides where the entry says it comes from; its checksum then doesn't apply.
 
     Raises:
-        ThawError: when it can't be fetched, isn't laid out as the entry says, or has no pictures.
+        ThawError: when it can't be fetched, isn't laid out as the entry says, has no pictures, or
+            can't be written.
     """
     address = source or chosen.source
     if address is None:
@@ -117,42 +153,55 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
             "give the path of your pictures, such as `dvc exp run -S source=~/pictures`"
         )
     checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=raw.parent, prefix=".download-") as temporary:
-        staging = Path(temporary) / "raw"
-        images = staging / "images"
-        images.mkdir(parents=True)
-        found = fetch(checks, Path(temporary))
-        if found.is_dir():
-            rows, classes = _read_layout(chosen, found, address)
-            _copy(found, images, [row.path for row in rows])
-        else:
-            unpacked = Path(temporary) / "unpacked"
-            unpack(found, unpacked, address, chosen.root)
-            root = _descend(unpacked)
-            rows, classes = _read_layout(chosen, root, address)
-            for row in rows:
-                (images / row.path).parent.mkdir(parents=True, exist_ok=True)
-                (root / row.path).rename(images / row.path)
-        rows = sorted(rows, key=lambda row: row.path)
-        write_csv(
-            staging / "labels.csv",
-            COLUMNS,
-            [(row.path, row.label, row.part, row.subgroup) for row in rows],
-        )
-        write_json(
-            staging / "dataset.json",
-            {
-                "title": chosen.title,
-                "classes": classes,
-                "split": chosen.split.model_dump(),
-                "licence": chosen.licence,
-                "citation": chosen.citation,
-            },
-        )
-        if raw.exists():
-            shutil.rmtree(raw)
-        staging.rename(raw)
+    try:
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=raw.parent, prefix=".download-") as temporary:
+            staging = Path(temporary) / "raw"
+            rows = _lay_out(chosen, checks, Path(temporary), staging)
+            if raw.exists():
+                shutil.rmtree(raw)
+            staging.rename(raw)
+    except OSError as error:
+        raise ThawError(
+            f"{address} can't be brought to {raw}: {error.filename or raw}: "
+            f"{error.strerror or error}; free disk space, or rename that file or change its rights"
+        ) from None
+    return rows
+
+
+def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> list[Labelled]:
+    images = staging / "images"
+    images.mkdir(parents=True)
+    found = fetch(source, temporary)
+    if found.is_dir():
+        below = found / chosen.root
+        root = _descend(below if below.is_dir() else found, chosen.table)
+        rows, classes = _read_layout(chosen, root, source.address)
+        _copy(root, images, [row.path for row in rows])
+    else:
+        unpacked = temporary / "unpacked"
+        unpack(found, unpacked, source.address, chosen.root)
+        root = _descend(unpacked, chosen.table)
+        rows, classes = _read_layout(chosen, root, source.address)
+        for row in rows:
+            (images / row.path).parent.mkdir(parents=True, exist_ok=True)
+            (root / row.path).rename(images / row.path)
+    rows = sorted(rows, key=lambda row: row.path)
+    write_csv(
+        staging / "labels.csv",
+        COLUMNS,
+        [(row.path, row.label, row.part, row.subgroup) for row in rows],
+    )
+    write_json(
+        staging / "dataset.json",
+        {
+            "title": chosen.title,
+            "classes": classes,
+            "split": chosen.split.model_dump(),
+            "licence": chosen.licence,
+            "citation": chosen.citation,
+        },
+    )
     return rows
 
 
@@ -196,19 +245,30 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
                     with packed_tar:
                         _write_member(packed_tar, to / target)
                     count += 1
+                _check_end(opened_tar)
         else:
             raise ThawError(
                 f"{address} is not an archive that can be read ({', '.join(ARCHIVES)}) nor a folder"
             )
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError) as error:
+    except DAMAGE as error:
         raise ThawError(f"{address} is damaged ({error}); fetch it again") from None
     if count == 0:
         raise ThawError(f"{address} holds nothing below {root or 'its top'}; mend `root`")
 
 
+def _check_end(archive: tarfile.TarFile) -> None:
+    """An archive ends in blocks of zeros; tarfile stops at anything else without a word."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    ending = archive.fileobj.read(-1)  # all of it, since gzip compares its checksum at the end
+    if not ending.startswith(bytes(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError("its end is missing")
+
+
 def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath | None:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.split("/")[0]:
+    drive = re.match("[A-Za-z]:", name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
         raise ThawError(f"{address}: the entry {name!r} would be written outside; refused")
     return path.relative_to(root) if path.is_relative_to(root) else None
 
@@ -219,14 +279,14 @@ def _write_member(packed: IO[bytes], target: Path) -> None:
         shutil.copyfileobj(packed, file)
 
 
-def _descend(folder: Path) -> Path:
-    """Step into a lone folder at an archive's top, unless it is a class or a part."""
-    inside = [path for path in folder.iterdir() if not hidden(path.name)]
-    while len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in PARTS:
-        below = [path for path in inside[0].iterdir() if not hidden(path.name)]
-        if not any(path.is_dir() for path in below):
+def _descend(folder: Path, table: Table | None) -> Path:
+    """Step into a lone folder at the top, unless it is a class or a part or the table is here."""
+    while table is None or not (folder / table.path).is_file():
+        inside = [path for path in folder.iterdir() if not hidden(path.name)]
+        lone = _folders(folder)
+        if len(inside) != 1 or not lone or lone[0].name.lower() in PARTS or not _folders(lone[0]):
             break
-        folder, inside = inside[0], below
+        folder = lone[0]
     return folder
 
 
@@ -278,6 +338,10 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
                     ignored += 1
                     continue
                 name = path.relative_to(root).as_posix()
+                if UNWRITABLE.search(name):
+                    raise ThawError(
+                        f"{address}: {name!r} has a control character or is not UTF-8; rename it"
+                    )
                 rows.append(Labelled(name, class_folder.name, part))
     if ignored:
         print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
@@ -285,49 +349,62 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not hidden(path.name))
+    """The folders in a folder, and links to some, but none that leads back up."""
+    here = folder.resolve()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not hidden(path.name) and not here.is_relative_to(path.resolve())
+    )
 
 
 def _read_table(root: Path, table: Table, classes: list[str], address: str) -> list[Labelled]:
     path = root / table.path
     if not path.is_file():
         raise ThawError(f"{address} holds no {table.path}; mend `table.path` in datasets.yaml")
-    rows: list[Labelled] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = (
-            csv.reader(file, delimiter=table.separator)
-            if table.separator
-            else (line.split() for line in file)
+    try:
+        text = io.StringIO(path.read_bytes().decode(), newline="")
+    except UnicodeDecodeError:
+        raise ThawError(f"{address}: {table.path} is not UTF-8; save it as UTF-8") from None
+    rows: dict[str, Labelled] = {}
+    lines = (
+        csv.reader(text, delimiter=table.separator)
+        if table.separator
+        else (line.split() for line in text)
+    )
+    for number, cells in enumerate(lines, start=1):
+        if not cells:
+            continue
+        place = f"{address}: {table.path}, line {number}"
+        if len(cells) != len(table.columns):
+            raise ThawError(f"{place} has {len(cells)} columns, not {len(table.columns)}")
+        row = dict(zip(table.columns, cells, strict=True))
+        picture = row[table.picture]
+        if (
+            _member_path(picture, PurePosixPath(), address) is None
+            or not (path.parent / picture).is_file()
+        ):
+            raise ThawError(f"{place} names {picture}, which is not there")
+        name = (path.parent / picture).relative_to(root).as_posix()
+        if name in rows:
+            raise ThawError(f"{place} names {picture} a second time; remove one of its lines")
+        rows[name] = Labelled(
+            name,
+            _label(row[table.label], table, classes, place),
+            subgroup=row[table.subgroup] if table.subgroup else "",
         )
-        for number, cells in enumerate(lines, start=1):
-            if not cells:
-                continue
-            place = f"{address}: {table.path}, line {number}"
-            if len(cells) != len(table.columns):
-                raise ThawError(f"{place} has {len(cells)} columns, not {len(table.columns)}")
-            row = dict(zip(table.columns, cells, strict=True))
-            picture = row[table.picture]
-            if (
-                _member_path(picture, PurePosixPath(), address) is None
-                or not (path.parent / picture).is_file()
-            ):
-                raise ThawError(f"{place} names {picture}, which is not there")
-            rows.append(
-                Labelled(
-                    (path.parent / picture).relative_to(root).as_posix(),
-                    _label(row[table.label], table, classes, place),
-                    subgroup=row[table.subgroup] if table.subgroup else "",
-                )
-            )
-    return rows
+    return list(rows.values())
 
 
 def _label(value: str, table: Table, classes: list[str], place: str) -> str:
     if table.threshold is not None:
         try:
-            return classes[int(float(value) >= table.threshold)]
+            number = float(value)
         except ValueError:
-            raise ThawError(f"{place}: {table.label} is {value!r}, not a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ThawError(f"{place}: {table.label} is {value!r}, not a number")
+        return classes[int(number >= table.threshold)]
     if value not in classes:
         raise ThawError(f"{place}: {table.label} is {value!r}, not one of {shortlist(classes)}")
     return value
@@ -340,4 +417,4 @@ def _copy(root: Path, images: Path, names: list[str]) -> None:
         try:
             shutil.copyfile(root / name, target)
         except OSError as error:
-            raise ThawError(f"{root / name} can't be copied ({error.strerror})") from None
+            raise ThawError(f"{root / name} can't be copied ({error.strerror or error})") from None

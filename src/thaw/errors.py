@@ -1,5 +1,6 @@
 """The one kind of error that a person can mend, and how it is shown."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -9,9 +10,19 @@ class ThawError(Exception):
 
 
 def run(main: Callable[[], object]) -> None:
-    """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1."""
+    """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
+
+    A reader that stops early, as in `python src/predict.py photos | head -1`, is told nothing.
+    """
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more as it ends: to nowhere, then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except ThawError as error:
         sys.exit(f"error: {error}")
     except FileNotFoundError as error:

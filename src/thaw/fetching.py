@@ -1,6 +1,7 @@
 """Fetch a file and verify it: by https:, http:, file:, a path, or as a PyPI package."""
 
 import hashlib
+import logging
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pooch
 import requests
 
 from thaw.errors import ThawError
+
+pooch.get_logger().setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,17 @@ def fetch(source: Source, folder: Path) -> Path:
     Raises:
         ThawError: naming the address and what to do, when it can't be had or isn't what it must be.
     """
-    local = local_path(source.address)
+    try:
+        local = local_path(source.address)
+        missing = local is not None and not local.exists()
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ThawError(
+            f"{source.address} is no address or path ({reason}); give the path of one that exists"
+        ) from None
+    if missing:
+        raise ThawError(f"{source.address}: no such file; give the path of one that exists")
     if local is not None:
-        if not local.exists():
-            raise ThawError(f"{source.address}: no such file; give the path of one that exists")
         path = local
     elif source.address.startswith("pypi:"):
         path = _fetch_package(source.address.removeprefix("pypi:"), folder)

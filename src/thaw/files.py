@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from thaw.errors import ThawError
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
@@ -13,10 +15,20 @@ def hidden(name: str) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder, sorted, without hidden ones."""
+    """The files below a folder, sorted, without hidden ones.
+
+    Raises:
+        ThawError: when a folder can't be read.
+    """
     # os.walk doesn't follow links to folders, so a loop of links ends.
-    for where, folders, names in os.walk(folder):
+    for where, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not hidden(name))
         for name in sorted(names):
             if not hidden(name):
                 yield Path(where, name)
+
+
+def _refuse(error: OSError) -> None:
+    raise ThawError(
+        f"{error.filename} can't be read ({error.strerror}); change its rights or move it away"
+    ) from None

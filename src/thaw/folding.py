@@ -19,7 +19,7 @@ class FoldedConvolution(layers.Layer):
     """
 
     def __init__(self, convolution: layers.Layer, norm: layers.BatchNormalization) -> None:
-        super().__init__(name=f"{convolution.name}_folded")
+        super().__init__(name=f"{convolution.name}_{norm.name}_folded")
         self.convolution = convolution
         self.norm = norm
         self.built = True
@@ -51,6 +51,21 @@ class FoldedConvolution(layers.Layer):
         else:
             outputs = ops.conv(inputs, convolution.kernel * scale, **shape)
         return outputs + bias
+
+
+class InInferenceMode(layers.Layer):
+    """A layer that stays in inference mode while the model around it trains.
+
+    `fit` would override a `training=False` recorded in a functional model's graph.
+    """
+
+    def __init__(self, layer: layers.Layer) -> None:
+        super().__init__(name=f"{layer.name}_in_inference_mode")
+        self.layer = layer
+        self.built = True
+
+    def call(self, *args: keras.KerasTensor, **kwargs: object) -> keras.KerasTensor:
+        return self.layer(*args, training=False, **kwargs)
 
 
 def folds(convolution: layers.Layer, norm: layers.Layer) -> bool:
@@ -96,6 +111,7 @@ def folded_above(base: keras.Model, index: int) -> keras.Model:
         else:
             args, kwargs = node.arguments.fill_in(values)
             if getattr(layer, "_call_has_training_arg", False):
-                kwargs["training"] = False
+                kwargs.pop("training", None)
+                layer = InInferenceMode(layer)
             values[id(output)] = layer(*args, **kwargs)
     return keras.Model(inputs, [values[id(tensor)] for tensor in part.outputs], name="folded")

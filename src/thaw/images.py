@@ -20,7 +20,10 @@ R = TypeVar("R")
 Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 
 # Ten times a 24-megapixel photograph; a picture that declares more is refused unread.
-Image.MAX_IMAGE_PIXELS = 240_000_000
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 240_000_000
+# Filters are the process's own: set here, once, since threads decode pictures.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class BadImageError(ThawError):
@@ -67,12 +70,11 @@ def read(path: Path) -> Image.Image:
         BadImageError: when the file is missing, empty, truncated, too large or not a picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)
-            with Image.open(path) as opened:
-                opened.load()
-                return _rgb(ImageOps.exif_transpose(opened))
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            opened.load()
+            return _rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise BadImageError("no such file") from None
     except UnidentifiedImageError:
@@ -80,8 +82,8 @@ def read(path: Path) -> Image.Image:
         raise BadImageError(
             "an empty file" if empty else "not a picture that can be read"
         ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except Image.DecompressionBombError:
+        raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError) as error:
         raise BadImageError(str(error) or type(error).__name__) from None
     except Exception as error:  # Pillow's decoders raise what their formats' bugs make of bad bytes

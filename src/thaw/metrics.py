@@ -25,6 +25,8 @@ def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
         probabilities: (N, classes).
     """
     classes = probabilities.shape[1]
+    # Single precision sums to one only nearly, which scikit-learn warns of.
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
     predicted = probabilities.argmax(axis=1)
     average = "binary" if classes == 2 else "macro"
     every = list(range(classes))

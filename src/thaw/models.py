@@ -24,7 +24,8 @@ def classifier(
 ) -> keras.Model:
     """Join base model and head: (N, S, S, 3) pixels from 0 to 255 in, (N, 1 or classes) logits out.
 
-    Preprocessing is inside, and BatchNormalization stays in inference mode.
+    Preprocessing is inside. To train it further elsewhere, freeze its BatchNormalization layers:
+    Keras's `fit` runs thawed ones in training mode. Thaw itself trains `top`.
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     maps = base(backbones.preprocess(base.name, pictures), training=False)

@@ -19,7 +19,7 @@ def _no_bool(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine"]
-Layer = int | str
+Name = Annotated[str, Field(min_length=1)]
 
 
 class Group(BaseModel):
@@ -55,7 +55,7 @@ class Augment(Group):
 
 
 class Cache(Group):
-    layer: Layer = Field(
+    layer: int | Name = Field(
         description="a layer of the base model, by index or name, to cache the output of"
     )
     bottleneck: Literal["pooled", "blocks", "full"] = Field(
@@ -100,7 +100,7 @@ class Params(Group):
         description="pypi, imagenet, random, or the path of a .weights.h5 file",
     )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
-    fine_tune_at: Annotated[int, Field(ge=0)] | str | None = Field(
+    fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(
         description="the index or name of the first layer to thaw, or null to keep all frozen"
     )
     average_views: bool = Field(description="true or false")

@@ -81,10 +81,11 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
             ha="center",
             va="top",
             transform=axes.transAxes,
+            parse_math=False,  # a $ in a class's name
         )
     if not tiles:
         places[0].text(0.5, 0.5, "none", ha="center", va="center")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 
@@ -98,7 +99,7 @@ def confusion_matrices(
         figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True
     ):
         _confusion(axes, table, classes)
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
     _save(figure, path)
 
 
@@ -109,8 +110,9 @@ def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> 
         dark = shares[row, column] > 0.5
         text = f"{count}\n{shares[row, column]:.0%}" if len(classes) <= 12 else f"{count}"
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(classes)), classes, rotation=45 if len(classes) > 3 else 0)
-    axes.set_yticks(range(len(classes)), classes)
+    turned = 45 if len(classes) > 3 else 0
+    axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("Actual")
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def atomic(path: Path) -> Iterator[Path]:
             "free disk space or make its folder writable"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,17 +52,20 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV table with `\\n` line ends, floats rounded to nine digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_rounded(cell) for cell in row] for row in rows)
-    write_text(path, buffer.getvalue())
+    write_text(path, "".join(_line(cells) for cells in (columns, *rows)))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV table written by `write_csv`, a dictionary a row."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def _line(cells: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    # The writer quotes a cell that holds a character of its line end: of both, then.
+    csv.writer(buffer, lineterminator="\r\n").writerow([_rounded(cell) for cell in cells])
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _rounded(content: Any) -> Any:

@@ -39,9 +39,10 @@ def divide(
 
     Args:
         pictures: what the dataset holds. Parts that it brings (train, validation, test) are kept:
-            without a test part, the share `test` of validation becomes one.
+            without a test part, the share `test` of validation becomes one; without a
+            validation part, the share `held_out` of train does.
         content: a hash of each path's picture.
-        held_out: the share to hold out of training where the dataset brings no parts.
+        held_out: the share to hold out of training where the dataset brings no validation part.
         test: the share of those held out to test on.
         seed: chooses the pictures.
 
@@ -67,12 +68,14 @@ def divide(
             part = "train"
         strata[part, min(picture.label for picture in group)].append(key)
 
-    has_test = any(part == "test" for part, _ in strata)
+    brought = {part for part, _ in strata}
     for (part, _), keys in sorted(strata.items()):
         keys.sort(key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
         sizes = [len(groups[key]) for key in keys]
         total = sum(sizes)
-        if part in ("train", "test") or (part == "validation" and has_test):
+        if part == "train" and "validation" not in brought:
+            bounds = {"validation": _share(total, held_out), "train": total}
+        elif part in ("train", "test") or (part == "validation" and "test" in brought):
             bounds = {part: total}
         elif part == "validation":
             in_test = _share(total, test)
@@ -112,6 +115,6 @@ def _check(split: Mapping[str, str], labels: Mapping[str, str]) -> None:
             have = Counter(labels.values())
             raise ThawError(
                 f"params.yaml: split: the {part} split would get no picture of the class "
-                f"{shortlist(empty)} (it has {have[empty[0]]}); add pictures, or change "
-                "split.held_out and split.test"
+                f"{shortlist(empty)} (it has {have[empty[0]]}); add pictures, change "
+                "split.held_out and split.test, or try another seed"
             )

@@ -1,0 +1,189 @@
+"""`thaw.features`: the cache holds what Keras computes for each view of each picture."""
+
+import thaw.quiet  # noqa: F401
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import picture
+from thaw import backbones, features, heads, images, models, runtime
+from thaw.images import Augmentation
+
+SIZE = 32
+BOUNDARY = 97
+FLIPS = Augmentation(3, "both", True, 0.1)
+BOTTLENECKS = ("pooled", "blocks", "full")
+
+
+def facts(bottleneck: str = "pooled", augmentation: Augmentation = FLIPS) -> features.Facts:
+    return features.Facts(
+        "MobileNetV2",
+        SIZE,
+        BOUNDARY,
+        "block_10_project_BN",
+        bottleneck,
+        ["a", "b"],
+        augmentation,
+        4,
+    )
+
+
+@pytest.fixture(scope="module")
+def base() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    network = backbones.build("MobileNetV2", SIZE)
+    for layer in network.layers:  # else what random weights give is too small for float16
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2, seed=0))
+    return network
+
+
+@pytest.fixture(scope="module")
+def exported(base: keras.Model) -> dict[str, bytes]:
+    return {
+        kind: models.to_onnx(features.extractor(base, SIZE, BOUNDARY, kind)) for kind in BOTTLENECKS
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirteen pictures (three views of each make more than one batch), not in order of name."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(13):
+        picture(root / f"{number}.png", seed=number, width=20 + number, height=40)
+    return root
+
+
+PATHS = [f"{number}.png" for number in (3, 0, 12, 1, 2, 11, 4, 5, 6, 7, 8, 9, 10)]
+
+
+def views(folder: Path, augmentation: Augmentation | None) -> np.ndarray:
+    """(pictures, views, S, S, 3), drawn without `features`."""
+    rows = []
+    for path in PATHS:
+        pixels = images.load(folder / path, SIZE)
+        rows.append(
+            [images.view(pixels, augmentation, index, 4, path) for index in range(3)]
+            if augmentation
+            else [pixels]
+        )
+    return np.asarray(rows)
+
+
+@pytest.mark.parametrize("bottleneck", BOTTLENECKS)
+@pytest.mark.parametrize("count", [3, 0])
+def test_the_cache_holds_what_keras_computes(
+    tmp_path: Path,
+    folder: Path,
+    base: keras.Model,
+    exported: dict[str, bytes],
+    bottleneck: str,
+    count: int,
+) -> None:
+    session = runtime.session(exported[bottleneck])
+    features.extract(session, folder, PATHS, facts(bottleneck), count, tmp_path, "train")
+    boundary = features.read(tmp_path, "train_boundary")
+    cached = features.read(tmp_path, "train_bottleneck")
+    pixels = views(folder, FLIPS if count else None)
+    number = count or 1
+    assert boundary.dtype == np.float16
+    assert boundary.shape == (13, number, *base.layers[BOUNDARY].output.shape[1:])
+    assert cached.dtype == np.float32
+
+    x = keras.applications.mobilenet_v2.preprocess_input(
+        pixels.reshape(-1, SIZE, SIZE, 3).astype(np.float32)
+    )
+    read = backbones.blocks(base) if bottleneck == "blocks" else [153]
+    outputs = [base.layers[index].output for index in (BOUNDARY, *read)]
+    at, *maps = (np.asarray(each) for each in keras.Model(base.inputs, outputs)(x, training=False))
+    np.testing.assert_allclose(
+        boundary, at.reshape(boundary.shape), rtol=2e-3, atol=2e-3 * np.abs(at).max()
+    )
+    if bottleneck == "full":
+        expected = maps[0]
+    else:
+        rows = [
+            np.concatenate([kind(each, (1, 2)) for each in maps], 1) for kind in (np.mean, np.max)
+        ]
+        expected = np.stack(rows, axis=1)
+    expected = expected.reshape(13, number, *expected.shape[1:])
+    assert cached.shape == expected.shape
+    np.testing.assert_allclose(cached, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    assert len(np.unique(cached.reshape(13 * number, -1), axis=0)) == 13 * number
+
+
+@pytest.mark.parametrize("pooling", ["average", "max", "average_max"])
+@pytest.mark.parametrize("bottleneck", ["pooled", "blocks"])
+def test_the_selector_reads_the_cache_as_the_head_pools(
+    base: keras.Model, bottleneck: str, pooling: str
+) -> None:
+    x = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
+    cached = np.asarray(features.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
+    network = backbones.with_blocks(base) if bottleneck == "blocks" else base
+    maps = network(x / 127.5 - 1, training=False)
+    pooled = heads.pool(pooling, maps if isinstance(maps, list) else [maps])
+    selected = heads.selector(pooling, bottleneck)(cached)
+    np.testing.assert_allclose(selected, pooled, rtol=1e-3, atol=1e-5)
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_the_same_bytes_with_any_number_of_threads(
+    tmp_path: Path, folder: Path, exported: dict[str, bytes]
+) -> None:
+    for threads in (1, 2):
+        session = runtime.session(exported["blocks"], threads)
+        out = tmp_path / str(threads)
+        features.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
+    assert content(tmp_path / "1") == content(tmp_path / "2")
+    assert list(content(tmp_path / "1")) == ["train_bottleneck.npy", "train_boundary.npy"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, images.BadImageError])
+def test_an_interrupted_extraction_leaves_nothing(
+    tmp_path: Path,
+    folder: Path,
+    exported: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    load = images.load
+    seen = []
+
+    def interrupted(path: Path, size: int) -> images.Pixels:
+        seen.append(path)
+        if len(seen) == 12:  # when a batch of 32 views may have been written
+            raise error
+        return load(path, size)
+
+    monkeypatch.setattr(images, "load", interrupted)
+    session = runtime.session(exported["pooled"])
+    with pytest.raises(error):
+        features.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None:
+    """An infinity in the cache would make the loss NaN."""
+    inputs = keras.Input((SIZE, SIZE, 3), name="picture")
+    large = keras.layers.Rescaling(1e6)(inputs)
+    session = runtime.session(
+        models.to_onnx(keras.Model(inputs, [large, keras.layers.GlobalMaxPooling2D()(inputs)]))
+    )
+    features.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
+    assert features.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
+
+
+@pytest.mark.parametrize("augmentation", [FLIPS, Augmentation(1, "none", False, 0.0)])
+def test_facts_round_trip(tmp_path: Path, augmentation: Augmentation) -> None:
+    written = facts("blocks", augmentation)
+    features.write_facts(written, {"train": [1, 0, 1], "validation": []}, tmp_path)
+    assert features.read_facts(tmp_path) == written
+    labels = features.read(tmp_path, "train_labels")
+    assert (labels.dtype, labels.tolist()) == (np.int64, [1, 0, 1])
+    assert features.read(tmp_path, "validation_labels").shape == (0,)

@@ -1,0 +1,279 @@
+"""`thaw.models`: whole classifiers, their files, and the part that is trained."""
+
+import thaw.quiet  # noqa: F401
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from thaw import backbones, features, heads, models, runtime
+from thaw.errors import ThawError
+
+SIZE = 32
+SRC = Path(models.__file__).parents[1]
+
+
+def spec(pooling: str, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> heads.HeadSpec:
+    return heads.HeadSpec(pooling, hidden, dropout, 0.0, "glorot_uniform", False)
+
+
+def pictures(count: int = 3, size: int = SIZE) -> np.ndarray:
+    """Pictures that differ in colour too, so that random networks tell them apart."""
+    generator = np.random.default_rng(0)
+    level = generator.uniform(0.2, 1, (count, 1, 1, 3))
+    return (generator.uniform(0, 255, (count, size, size, 3)) * level).astype(np.float32)
+
+
+def build(
+    name: str = "MobileNetV2", pooling: str = "average", blocks: bool = False, classes: int = 3
+) -> keras.Model:
+    """A classifier whose BatchNormalization is not at its initial values."""
+    keras.utils.set_random_seed(0)
+    base = backbones.build(name, SIZE)
+    generator = np.random.default_rng(0)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            width = layer.moving_mean.shape
+            layer.beta.assign(generator.normal(0, 0.1, width))
+            layer.moving_mean.assign(generator.normal(0, 0.1, width))
+            layer.moving_variance.assign(generator.uniform(0.3, 1, width))
+    if blocks:
+        base = backbones.with_blocks(base)
+    return models.classifier(base, heads.layers(spec(pooling), classes), pooling, SIZE)
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.fixture(scope="module")
+def plain() -> keras.Model:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def blockwise() -> keras.Model:
+    return build(pooling="average_max", blocks=True)
+
+
+@pytest.fixture(params=["plain", "blockwise"])
+def either(request: pytest.FixtureRequest) -> keras.Model:
+    return request.getfixturevalue(request.param)
+
+
+def test_counts_of_the_tensorflow_tutorial() -> None:
+    base = backbones.build("MobileNetV2", 160)
+    base.trainable = False
+    model = models.classifier(base, heads.layers(spec("average", dropout=0.2), 2), "average", 160)
+    assert model.count_params() == 2_259_265
+    assert (trainable(model), len(model.trainable_weights)) == (1_281, 2)
+    backbones.freeze_below(base, 100)
+    assert (trainable(model), len(model.trainable_weights)) == (1_862_721, 56)
+
+
+def test_counts_of_the_keras_blogs_vgg16() -> None:
+    base = backbones.build("VGG16", 150)
+    head = heads.layers(spec("flatten", (256,), 0.5), 2)
+    model = models.classifier(base, head, "flatten", 150)
+    assert base.count_params() == 14_714_688
+    assert model.count_params() == 16_812_353
+    backbones.freeze_below(base, backbones.layer_index(base, "block5_conv1", "fine_tune_at"))
+    assert trainable(model) == 9_177_089
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "VGG16", "DenseNet121"])
+def test_classifier_preprocesses_pixels_itself(name: str) -> None:
+    model = build(name)
+    base = model.get_layer(name)
+    module = sys.modules["keras"].applications
+    own = {"MobileNetV2": module.mobilenet_v2, "VGG16": module.vgg16}.get(name, module.densenet)
+    maps = np.asarray(base(own.preprocess_input(pictures()), training=False))
+    expected = np.asarray(model.get_layer("logits")(maps.mean((1, 2))))
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(model(pictures()), expected, atol=tolerance, rtol=0)
+
+
+PLAIN_KERAS = """
+import sys, numpy, keras
+assert "thaw" not in sys.modules
+numpy.save(sys.argv[3], keras.models.load_model(sys.argv[1]).predict(numpy.load(sys.argv[2])))
+assert not any(name.split(".")[0] == "thaw" for name in sys.modules)
+"""
+
+
+def test_plain_keras_loads_what_is_saved(tmp_path: Path, blockwise: keras.Model) -> None:
+    models.save(blockwise, tmp_path / "model.keras")
+    np.save(tmp_path / "pictures.npy", pictures())
+    names = [str(tmp_path / name) for name in ("model.keras", "pictures.npy", "logits.npy")]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-c", PLAIN_KERAS, *names]
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True)
+    logits = np.load(tmp_path / "logits.npy")
+    np.testing.assert_allclose(logits, blockwise(pictures()), rtol=1e-4, atol=1e-5)
+
+
+def test_saved_and_loaded_is_the_same_model(tmp_path: Path, either: keras.Model) -> None:
+    models.save(either, tmp_path / "model.keras")
+    loaded = models.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(pictures()), either.predict(pictures()))
+    models.save(loaded, tmp_path / "again.keras")
+    one, two = (zipfile.ZipFile(tmp_path / f"{name}.keras") for name in ("model", "again"))
+    assert one.read("config.json") == two.read("config.json")
+
+
+def test_saved_twice_gives_the_same_bytes(tmp_path: Path, either: keras.Model) -> None:
+    models.save(either, tmp_path / "one.keras")
+    build("VGG16")
+    models.save(either, tmp_path / "two.keras")
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+
+
+def test_no_clock_and_no_path_in_the_file(tmp_path: Path, plain: keras.Model) -> None:
+    models.save(plain, tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as opened:
+        assert {item.date_time for item in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert opened.namelist() == ["config.json", "metadata.json", "model.weights.h5"]
+        texts = opened.read("config.json") + opened.read("metadata.json")
+    assert b"date" not in texts
+    assert str(tmp_path).encode() not in (tmp_path / "model.keras").read_bytes() + texts
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.keras"]
+
+
+BUILD_AND_WRITE = """
+import sys
+from pathlib import Path
+import test_models
+from thaw import models
+out = Path(sys.argv[1])
+for name, blocks in (("MobileNetV2", True), ("VGG16", False)):
+    model = test_models.build(name, blocks=blocks)
+    models.save(model, out / f"{name}.keras")
+    (out / f"{name}.onnx").write_bytes(models.to_onnx(model, {"classes": ["a", "b"]}))
+"""
+
+
+def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    processes = []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        environment = os.environ | {
+            "PYTHONHASHSEED": number,
+            "PYTHONPATH": os.pathsep.join([str(SRC), str(Path(__file__).parent)]),
+        }
+        command = [sys.executable, "-c", BUILD_AND_WRITE, str(tmp_path / number)]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+    assert [process.wait() for process in processes] == [0, 0]
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert names == ["MobileNetV2.keras", "MobileNetV2.onnx", "VGG16.keras", "VGG16.onnx"]
+    for name in names:
+        one, two = (tmp_path / number / name for number in ("1", "2"))
+        assert one.read_bytes() == two.read_bytes(), name
+
+
+def test_onnx_runtime_gives_keras_logits(either: keras.Model) -> None:
+    content = models.to_onnx(either, {"classes": ["ä", "b"], "image_size": SIZE})
+    session = runtime.session(content)
+    source = session.get_inputs()[0].name
+    expected = np.asarray(either(pictures(5)))
+    (found,) = session.run(None, {source: pictures(5)})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts == {"classes": '["ä", "b"]', "image_size": "32"}
+    onnx.checker.check_model(onnx.load_from_string(content))
+
+
+def test_exporting_twice_gives_the_same_bytes(plain: keras.Model) -> None:
+    assert models.to_onnx(plain) == models.to_onnx(plain)
+
+
+@pytest.mark.parametrize("content", [b"not a model\nat all\n", b"", b"PK\x03\x04 broken"])
+def test_load_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(ThawError, match="no model that can be loaded") as caught:
+        models.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_load_runs_no_code(tmp_path: Path) -> None:
+    path, trace = tmp_path / "model.keras", tmp_path / "trace"
+    inputs = keras.Input((4,))
+    code = f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]"
+    hostile = keras.layers.Lambda(eval(code))
+    model = keras.Model(inputs, hostile(inputs))
+    model.save(path)
+    trace.unlink(missing_ok=True)
+    with pytest.raises(ThawError, match="no model that can be loaded") as caught:
+        models.load(path)
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
+
+
+def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarray, np.ndarray]:
+    base = model.get_layer("MobileNetV2")
+    return features.extractor(base, SIZE, boundary, bottleneck)(pictures())
+
+
+@pytest.mark.parametrize("boundary", [None, 0, 54, 97, 152])
+def test_top_gives_the_classifiers_logits(plain: keras.Model, boundary: int | None) -> None:
+    base = plain.get_layer("MobileNetV2")
+    top = models.top(plain, base, boundary, "average")
+    if boundary is None:
+        inputs = {"pictures": pictures()}
+    else:
+        inputs = {"boundary": cached(plain, boundary, "pooled")[0]}
+        assert models.width_below(base, boundary) == 0
+    expected = np.asarray(plain(pictures()))
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=tolerance)
+    assert {id(v) for v in top.variables} <= {id(v) for v in plain.variables}
+
+
+@pytest.mark.parametrize(("boundary", "below"), [(None, 0), (0, 0), (54, 88), (97, 280)])
+@pytest.mark.parametrize("pooling", ["average", "max", "average_max"])
+def test_top_of_blocks(pooling: str, boundary: int | None, below: int) -> None:
+    model = build(pooling=pooling, blocks=True)
+    base = model.get_layer("MobileNetV2")
+    inputs = {"pictures": pictures()}
+    if boundary is not None:
+        width = models.width_below(base, boundary)
+        assert width == below
+        maps, pooled = cached(model, boundary, "blocks")
+        inputs = {"boundary": maps} | ({"below": pooled[..., :width]} if width else {})
+    top = models.top(model, base, boundary, pooling)
+    assert set(top.input) == set(inputs)
+    expected = np.asarray(model(pictures()))
+    np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_training_the_top_trains_the_classifier(tmp_path: Path) -> None:
+    model = build(classes=2)
+    base = model.get_layer("MobileNetV2")
+    backbones.freeze_below(base, 100)
+    top = models.top(model, base, 97, "average")
+    assert [id(v) for v in top.trainable_variables] != []
+    assert {id(v) for v in top.trainable_variables} == {id(v) for v in model.trainable_variables}
+    inputs = {"boundary": cached(model, 97, "pooled")[0]}
+    before = {v.path: v.numpy() for v in model.variables}
+    top.compile(keras.optimizers.SGD(0.1), keras.losses.BinaryCrossentropy(from_logits=True))
+    top.fit(inputs, np.array([[0], [1], [1]]), verbose=0)
+    changed = [v for v in model.variables if not np.array_equal(v.numpy(), before[v.path])]
+    assert {id(v) for v in changed} <= {id(v) for v in model.trainable_variables}
+    assert len(changed) > 50
+    models.save(model, tmp_path / "model.keras")
+    again = models.load(tmp_path / "model.keras")
+    np.testing.assert_allclose(again(pictures()), top(inputs), rtol=1e-3, atol=1e-4)
+
+
+def test_head_alone_is_the_classifiers_head(plain: keras.Model) -> None:
+    alone = models.head_alone(heads.of(plain), (1280,))
+    maps = plain.get_layer("MobileNetV2")(pictures() / 127.5 - 1, training=False)
+    pooled = np.asarray(maps).mean((1, 2))
+    np.testing.assert_allclose(alone(pooled), plain(pictures()), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,203 @@
+"""`thaw.pretrained`: weights from files, packages and Keras's own download."""
+
+import thaw.quiet  # noqa: F401
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import pytest
+
+from thaw import backbones, pretrained
+from thaw.errors import ThawError
+
+
+def refusal(catalogue: object, base_model: str, weights: str) -> str:
+    with pytest.raises(ThawError) as caught:
+        pretrained.load(catalogue, base_model, weights)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def same(one: keras.Model, other: keras.Model) -> bool:
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(first, second) for first, second in pairs)
+
+
+def test_random_weights_are_the_same_each_time() -> None:
+    first = pretrained.load({}, "MobileNetV2", "random")
+    keras.utils.set_random_seed(99)
+    assert same(first, pretrained.load({}, "MobileNetV2", "random"))
+    assert first.input_shape == (None, None, None, 3)
+
+
+def test_a_weights_file_round_trip(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(5)
+    base = backbones.build("MobileNetV2", 64)
+    path = tmp_path / "mine.weights.h5"
+    base.save_weights(path)
+    keras.utils.set_random_seed(6)
+    loaded = pretrained.load({}, "MobileNetV2", str(path))
+    assert same(base, loaded)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "none.weights.h5")
+    assert refusal({}, "MobileNetV2", path).startswith(f"params.yaml: weights: {path}: no such")
+
+
+@pytest.mark.parametrize("kind", ["text", "another network", "other HDF5", "empty"])
+def test_a_file_that_holds_other_things(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "wrong.weights.h5"
+    if kind == "text":
+        path.write_text("no weights\nat all\n")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "other HDF5":
+        with h5py.File(path, "w") as file:
+            file["x"] = np.zeros(3)
+    else:
+        inputs = keras.Input((4,))
+        keras.Model(inputs, keras.layers.Dense(2)(inputs)).save_weights(path)
+    assert f"{path}: not weights of MobileNetV2" in refusal({}, "MobileNetV2", str(path))
+
+
+def test_unknown_name() -> None:
+    message = refusal({"MobileNetV2": {"pypi": {}}}, "MobileNetV2", "pipy")
+    assert "weights: pipy" in message
+    assert "give pypi, imagenet, random" in message
+    assert "VGG19" in refusal({"MobileNetV2": {"pypi": {}}}, "VGG19", "pypi")
+
+
+def test_a_catalogue_entry_that_is_not_well_formed() -> None:
+    message = refusal({"VGG16": {"pypi": {"source": "x"}}}, "VGG16", "pypi")
+    assert message.startswith("weights.yaml: VGG16.pypi.")
+
+
+def test_imagenet_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_args: object, origin: str = "", **_options: object) -> None:
+        raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] Name not known")
+
+    module = keras.src.applications.mobilenet_v2
+    monkeypatch.setattr(module.file_utils, "get_file", unreachable)
+    message = refusal({}, "MobileNetV2", "imagenet")
+    assert message.startswith("params.yaml: weights: imagenet: Keras can't download them (URL")
+    assert message.endswith("set weights: pypi")
+
+
+def distinct(variable: keras.Variable, seed: int) -> np.ndarray:
+    shape = tuple(variable.shape)
+    return np.random.default_rng(seed).uniform(0.1, 1, shape).astype(np.float32)
+
+
+def package(tmp_path: Path, member: Path, layout: str) -> dict[str, str]:
+    """A wheel that holds the file, as an entry of weights.yaml."""
+    wheel = tmp_path / "package.whl"
+    with zipfile.ZipFile(wheel, "w") as opened:
+        opened.write(member, f"inside/{member.name}")
+    return {
+        "source": str(wheel),
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "member": f"inside/{member.name}",
+        "format": layout,
+    }
+
+
+def hub_place(layer: str) -> str:
+    """Where Google's file keeps a Keras layer's arrays (written out anew)."""
+    name = layer.removesuffix("_BN").removesuffix("_bn")
+    if name in ("Conv1", "bn_Conv1"):
+        return "Conv"
+    if name == "Conv_1":
+        return "Conv_1"
+    if name.startswith("block_"):
+        _, number, part = name.split("_")
+        return f"expanded_conv_{number}/{part}"
+    return f"expanded_conv/{name.removeprefix('expanded_conv_')}"
+
+
+def test_tfhub_mobilenet_v2(tmp_path: Path) -> None:
+    base = backbones.build("MobileNetV2", None)
+    expected = {}
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights/keras_layer/MobilenetV2")
+        for layer in base.layers:
+            if not layer.weights:
+                continue
+            place = hub_place(layer.name)
+            names = {
+                "gamma": "BatchNorm/gamma:0",
+                "beta": "BatchNorm/beta:0",
+                "moving_mean": "BatchNorm/moving_mean:0",
+                "moving_variance": "BatchNorm/moving_variance:0",
+            }
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+                name = "depthwise_weights:0" if depthwise else "weights:0"
+                names = dict.fromkeys(["kernel"], name)
+            for attribute, name in names.items():
+                value = distinct(getattr(layer, attribute), len(expected))
+                expected[layer.name, attribute] = value
+                root[f"{place}/{name}"] = value
+    assert len(expected) == 260
+    entry = package(tmp_path, path, "tfhub-mobilenet-v2")
+    loaded = pretrained.load({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
+    for (layer, attribute), value in expected.items():
+        found = getattr(loaded.get_layer(layer), attribute)
+        np.testing.assert_array_equal(found, value, err_msg=f"{layer} {attribute}")
+
+
+def vgg_package(tmp_path: Path) -> tuple[dict[str, str], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    expected, arrays = {}, []
+    for layer in backbones.build("VGG16", None).layers:
+        if not layer.weights:
+            continue
+        # Constant along most axes, so that it is quick, but no two axes look the same.
+        kernel = np.zeros(layer.kernel.shape, np.float32)
+        for axis, length in enumerate(kernel.shape):
+            along = np.arange(length, dtype=np.float32) * 10.0**-axis
+            kernel += along.reshape([-1 if place == axis else 1 for place in range(4)])
+        kernel += len(expected)
+        bias = distinct(layer.bias, len(expected))
+        expected[layer.name] = kernel, bias
+        place = f"functional_1/{layer.name}_1"
+        arrays += [
+            onnx.numpy_helper.from_array(
+                np.ascontiguousarray(np.einsum("hwio->oihw", kernel)),
+                f"{place}/convolution/ReadVariableOp:0",
+            ),
+            onnx.numpy_helper.from_array(bias.reshape(1, -1, 1, 1), f"{place}/Squeeze:0"),
+        ]
+    path = tmp_path / "vgg.onnx"
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "vgg", [], [], arrays)), path)
+    return package(tmp_path, path, "onnx-vgg"), expected
+
+
+def test_onnx_vgg(tmp_path: Path) -> None:
+    entry, expected = vgg_package(tmp_path)
+    assert len(expected) == 13
+    loaded = pretrained.load({"VGG16": {"mine": entry}}, "VGG16", "mine")
+    for name, (kernel, bias) in expected.items():
+        np.testing.assert_array_equal(loaded.get_layer(name).kernel, kernel, err_msg=name)
+        np.testing.assert_array_equal(loaded.get_layer(name).bias, bias, err_msg=name)
+
+
+def test_a_package_without_the_member(tmp_path: Path) -> None:
+    text = tmp_path / "model.h5"
+    text.write_text("x")
+    entry = package(tmp_path, text, "tfhub-mobilenet-v2") | {"member": "inside/other.h5"}
+    message = refusal({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
+    assert message.endswith("holds no inside/other.h5; mend weights.yaml")
+
+
+def test_a_package_that_is_not_the_one_meant(tmp_path: Path) -> None:
+    text = tmp_path / "model.h5"
+    text.write_text("x")
+    entry = package(tmp_path, text, "tfhub-mobilenet-v2") | {"sha256": "0" * 64}
+    assert "sha256" in refusal({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine").lower()

@@ -1,0 +1,209 @@
+"""`thaw.training`: the order of views, weights, and fitting."""
+
+import thaw.quiet  # noqa: F401
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import picture
+from thaw import heads, images, models, training
+
+HEAD = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
+
+
+def numbers(count: int, **options: object) -> training.Views:
+    """Views whose batches hold the picture's number and the view's."""
+    return training.Views(
+        lambda rows, turns: np.stack([rows, turns], 1), np.arange(count) % 2, **options
+    )
+
+
+def epoch(views: training.Views) -> list[tuple[int, int]]:
+    batches = [views[index] for index in range(len(views))]
+    for batch, labels, _ in batches:
+        np.testing.assert_array_equal(labels[:, 0], batch[:, 0] % 2)
+    seen = [tuple(pair) for batch, _, _ in batches for pair in batch.tolist()]
+    views.on_epoch_end()
+    return seen
+
+
+def test_every_picture_once_an_epoch_and_views_in_turn() -> None:
+    views = numbers(10, batch_size=4, views=3, seed=1)
+    epochs = [epoch(views) for _ in range(3)]
+    for seen in epochs:
+        assert sorted(row for row, _ in seen) == list(range(10))
+    assert sorted(pair for seen in epochs for pair in seen) == [
+        (row, turn) for row in range(10) for turn in range(3)
+    ]
+    assert len({turn for _, turn in epochs[0]}) > 1  # they don't all start with the same view
+    assert len({tuple(row for row, _ in seen) for seen in epochs}) == 3  # a new order each
+
+
+def test_the_last_batch_may_be_small() -> None:
+    views = numbers(10, batch_size=4, seed=1)
+    assert [len(views[index][0]) for index in range(len(views))] == [4, 4, 2]
+
+
+def test_the_order_follows_from_the_seed() -> None:
+    def order(seed: int) -> list[list[tuple[int, int]]]:
+        views = numbers(20, batch_size=4, views=3, seed=seed)
+        return [epoch(views) for _ in range(3)]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_validation_keeps_the_pictures_order() -> None:
+    views = numbers(5, batch_size=2)
+    expected = [(row, 0) for row in range(5)]
+    assert [epoch(views), epoch(views)] == [expected, expected]
+
+
+def test_weights_go_with_their_pictures() -> None:
+    weights = np.arange(10, dtype=np.float32)
+    views = numbers(10, batch_size=4, seed=3, weights=weights)
+    for index in range(len(views)):
+        batch, _, drawn = views[index]
+        np.testing.assert_array_equal(drawn, batch[:, 0])
+
+
+def test_balanced_makes_each_class_count_the_same() -> None:
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    weights = training.balanced(labels)
+    np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2, 1, 1])
+    assert weights.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "augmentation", [None, images.Augmentation(3, "both", True, 0.0)], ids=["none", "dihedral"]
+)
+def test_cache_and_pictures_give_the_same_views(
+    tmp_path: Path, augmentation: images.Augmentation | None
+) -> None:
+    paths = [picture(tmp_path / f"{n}.png", seed=n).name for n in range(5)]
+    count = augmentation.count if augmentation else 1
+    cached = np.zeros((5, count, 8, 8, 3), np.uint8)
+    for row, path in enumerate(paths):
+        pixels = images.load(tmp_path / path, 8)
+        for turn in range(count):
+            cached[row, turn] = (
+                images.view(pixels, augmentation, turn, 7, path) if augmentation else pixels
+            )
+    live = training.from_pictures(tmp_path, paths, 8, augmentation, 7)
+    rows = np.array([4, 0, 2, 4])
+    turns = np.array([0, 1, 2, 1]) % count
+    batch = live(rows, turns)
+    assert batch.dtype == np.float32
+    np.testing.assert_array_equal(batch, training.from_cache(cached)(rows, turns))
+
+
+def test_together_reads_by_name() -> None:
+    one, two = np.arange(6).reshape(3, 2), np.arange(6).reshape(3, 2) * 10
+    both = training.together({"a": training.from_cache(one), "b": training.from_cache(two)})
+    batch = both(np.array([2, 0]), np.array([1, 0]))
+    assert {name: values.tolist() for name, values in batch.items()} == {"a": [5, 0], "b": [50, 0]}
+
+
+def problem(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(60, 2 views, 4) features of classes that a plane separates."""
+    generator = np.random.default_rng(classes)
+    labels = np.arange(60) % classes
+    centres = np.eye(4)[:classes] * 6
+    noise = generator.normal(size=(60, 2, 4)) * 0.5
+    return (centres[labels][:, None] + noise).astype(np.float32), labels
+
+
+def fitted(
+    classes: int = 2, optimizer: str = "adam", schedule: str = "constant", epochs: int = 4
+) -> tuple[keras.Model, list[tuple[float, ...]], training.Views]:
+    features, labels = problem(classes)
+    keras.utils.set_random_seed(1)
+    model = models.head_alone(heads.layers(HEAD, classes), (4,))
+    read = training.from_cache(features)
+    train = training.Views(read, labels, batch_size=8, views=2, seed=1)
+    validation = training.Views(read, labels, batch_size=8)
+    recipe = training.Recipe(optimizer, 0.1, schedule, epochs)
+    return model, training.fit(model, train, validation, recipe, first_epoch=10), validation
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_fit_learns_a_separable_problem(classes: int) -> None:
+    model, history, validation = fitted(classes)
+    assert [row[0] for row in history] == [11, 12, 13, 14]
+    last = dict(zip(training.HISTORY, history[-1], strict=True))
+    assert last["validation_accuracy"] == 1.0
+    assert last["train_loss"] < history[0][1]
+    found = training.evaluate(model, validation)
+    assert found["accuracy"] == last["validation_accuracy"]
+    assert found["loss"] == pytest.approx(last["validation_loss"], rel=1e-5)
+
+
+def test_evaluate_equals_the_formula() -> None:
+    features, labels = problem(2)
+    model = models.head_alone(heads.layers(HEAD, 2), (4,))
+    views = training.Views(training.from_cache(features), labels, batch_size=7)
+    logits = np.asarray(model(features[:, 0]))[:, 0].astype(np.float64)
+    loss = np.log1p(np.exp(np.where(labels == 1, -logits, logits))).mean()
+    found = training.evaluate(model, views)
+    assert found["loss"] == pytest.approx(loss, rel=1e-4)
+    assert found["accuracy"] == pytest.approx(((logits > 0) == labels).mean())
+
+
+def test_fit_draws_each_view_once_before_any_again() -> None:
+    """Keras itself must call `on_epoch_end`, and never ask for a batch twice."""
+    seen: list[tuple[int, int]] = []
+
+    def read(rows: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        seen.extend(zip(rows.tolist(), turns.tolist(), strict=True))
+        return np.zeros((len(rows), 4), np.float32)
+
+    labels = np.arange(10) % 2
+    train = training.Views(read, labels, batch_size=4, views=3, seed=1)
+    validation = training.Views(training.from_cache(np.zeros((10, 1, 4))), labels, batch_size=4)
+    model = models.head_alone(heads.layers(HEAD, 2), (4,))
+    training.fit(model, train, validation, training.Recipe("sgd", 0.1, "constant", 3))
+    # Keras looks at the first batch, to see its shapes, before the first epoch.
+    assert set(seen) == {(row, turn) for row in range(10) for turn in range(3)}
+    drawn = seen[-30:]
+    assert len(set(drawn)) == 30
+
+
+def test_the_same_fit_gives_the_same_bytes() -> None:
+    first, second = fitted()[0].get_weights(), fitted()[0].get_weights()
+    assert [w.tobytes() for w in first] == [w.tobytes() for w in second]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_optimizers(optimizer: str) -> None:
+    model, history, _ = fitted(optimizer=optimizer, epochs=2)
+    assert type(model.optimizer).__name__.lower() == optimizer
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    assert history[-1][1] < history[0][1]
+
+
+def test_cosine_schedule_ends_at_0_with_the_last_step() -> None:
+    optimizer = fitted(schedule="cosine", epochs=3)[0].optimizer
+    steps = 3 * 8
+    assert int(optimizer.iterations) == steps
+    assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-7)
+    optimizer.iterations.assign(steps // 2)
+    assert float(optimizer.learning_rate) == pytest.approx(0.05)
+    optimizer.iterations.assign(steps - 1)
+    assert 0 < float(optimizer.learning_rate) < 0.001
+
+
+def test_weights_change_the_loss() -> None:
+    """A class of weight 0 is never learnt."""
+    features, labels = problem(2)
+    read = training.from_cache(features)
+    weights = (labels == 0).astype(np.float32)
+    train = training.Views(read, labels, batch_size=8, weights=weights, seed=1)
+    keras.utils.set_random_seed(1)
+    model = models.head_alone(heads.layers(HEAD, 2), (4,))
+    recipe = training.Recipe("adam", 0.1, "constant", 4)
+    training.fit(model, train, training.Views(read, labels, batch_size=8), recipe)
+    assert (np.asarray(model(features[labels == 0, 0])) < 0).all()
+    assert (np.asarray(model(features[labels == 1, 0])) < 0).mean() > 0.5
