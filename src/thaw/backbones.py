@@ -172,7 +172,7 @@ def blocks(base: keras.Model) -> list[int]:
 def with_blocks(base: keras.Model) -> keras.Model:
     """The same network, layers shared, with the output of every block instead of the last alone."""
     outputs = [base.layers[index].output for index in blocks(base)]
-    return keras.Model(base.inputs, outputs, name=base.name)
+    return keras.Model(base.input, outputs, name=base.name)
 
 
 def above(base: keras.Model, index: int) -> keras.Model:
