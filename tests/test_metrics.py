@@ -1,5 +1,6 @@
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -136,6 +137,38 @@ def test_intervals_hold_the_value_and_are_deterministic(classes: int):
         if name != "calibration_error":  # resampling makes it larger: its interval lies higher
             assert low <= values[name] <= high, name
     assert found == metrics.intervals(labels, probabilities, rows)
+
+
+def coarse(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Many equal probabilities, some of them 0 or 1; with three classes not all sum to one."""
+    labels, probabilities = sample(classes)
+    return labels, np.round(4 * probabilities) / 4
+
+
+def seldom_predicted(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last class is predicted once, so that a resample may lack it."""
+    labels, probabilities = sample(classes)
+    probabilities[:, -1] = np.arange(len(labels)) == classes - 1
+    return labels, probabilities
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("make", [sample, coarse, seldom_predicted])
+def test_intervals_are_of_the_scores_of_each_resample(
+    make: Callable, classes: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(metrics, "BLOCK", 16)
+    labels, probabilities = make(classes)
+    rows = metrics.resamples(labels, seed=1)[:40]
+    drawn = [metrics.scores(labels[row], probabilities[row]) for row in rows]
+    for row, expected in zip(rows, drawn, strict=True):
+        found = metrics.intervals(labels, probabilities, row[None])
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert found[name] == pytest.approx((value, value), rel=0, abs=1e-9), name
+    for name, found in metrics.intervals(labels, probabilities, rows).items():
+        expected = np.percentile([each[name] for each in drawn], [2.5, 97.5])
+        assert found == pytest.approx(tuple(expected), rel=0, abs=1e-9), name
 
 
 def test_interval_of_accuracy_is_about_as_wide_as_the_binomials():
