@@ -11,25 +11,29 @@ def main() -> None:
     params = stage.read_params()
     base = backbones.build(params.base_model, params.image_size)
     base.load_weights(stage.WEIGHTS)
-    boundary = backbones.boundary(
-        base, backbones.layer_index(base, params.cache.layer, "cache.layer")
-    )
+    layer = params.cache.layer
+    at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer")
+    boundary = backbones.boundary(base, at)
     facts = features.Facts(
         base_model=params.base_model,
         image_size=params.image_size,
         boundary=boundary,
-        boundary_name=base.layers[boundary].name,
+        boundary_name=base.layers[boundary].name if boundary else "pixels",
         bottleneck=params.cache.bottleneck,
         classes=stage.read_dataset()["classes"],
         augmentation=Augmentation(**params.augment.model_dump()),
         seed=params.seed,
     )
-    print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
+    if facts.live:
+        print("cached: pixels; views are drawn anew each epoch, and all layers run on them")
+    else:
+        print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
     extractor = features.extractor(base, params.image_size, boundary, params.cache.bottleneck)
     session = runtime.session(models.to_onnx(extractor))
     rows = read_csv(stage.SPLIT)
     labels = {}
-    for name, views in (("train", facts.augmentation.count), ("validation", 0)):
+    cached_views = 0 if facts.live else facts.augmentation.count
+    for name, views in (("train", cached_views), ("validation", 0)):
         part = [row for row in rows if row["split"] == name]
         paths = [row["path"] for row in part]
         features.extract(session, stage.IMAGES, paths, facts, views, stage.FEATURES, name)

@@ -18,19 +18,22 @@ def main() -> None:
     base = classifier.get_layer(facts.base_model)
     thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
     backbones.freeze_below(base, thawed)
-    cached = facts.boundary < thawed
-    if cached:
-        width = models.width_below(base, facts.boundary)
+    if 0 < facts.boundary < thawed:
+        boundary = facts.boundary
+        width = models.width_below(base, boundary)
         train, validation = trained.boundary_views(params, width)
     else:
-        train, validation = trained.picture_views(params, facts)
-        print(
-            f"fine_tune_at lies at or below the cached layer {facts.boundary_name} (index "
-            f"{facts.boundary}), so every epoch runs the whole network on the pictures, which is "
-            "slower; a lower cache.layer avoids it"
-        )
+        boundary = backbones.boundary(base, thawed - 1) if thawed else 0
+        bottom = models.bottom(classifier, base, boundary) if boundary else None
+        train, validation = trained.picture_views(params, facts, bottom)
+        if not facts.live:
+            print(
+                f"fine_tune_at lies at or below the cached layer {facts.boundary_name} (index "
+                f"{facts.boundary}), so every epoch runs all layers on the pictures, which is "
+                "slower; a lower cache.layer avoids it"
+            )
     history = training.fit(
-        models.top(classifier, base, facts.boundary if cached else None, params.head.pooling),
+        models.top(classifier, base, boundary or None, params.head.pooling),
         train,
         validation,
         trained.recipe(params.fine_tune),

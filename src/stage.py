@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from thaw import params
+from thaw import cores, params
 from thaw.errors import ThawError
 
 RAW = Path("data/raw")
@@ -37,8 +37,13 @@ def read_yaml(path: Path) -> object:
 
 
 def read_params() -> params.Params:
-    """Read and check `params.yaml`, all of it, so that a mistake stops the first stage."""
-    return params.parse(read_yaml(Path("params.yaml")))
+    """Read and check `params.yaml`, all of it, so that a mistake stops the first stage.
+
+    `cores` takes effect here. It's no stage's dependency in dvc.yaml: results don't follow from it.
+    """
+    checked = params.parse(read_yaml(Path("params.yaml")))
+    cores.limit(checked.cores)
+    return checked
 
 
 def read_dataset() -> dict[str, Any]:

@@ -14,7 +14,7 @@ def main() -> None:
     cached = features.read(stage.FEATURES, "train_bottleneck")
     moments = heads.moments(cached, select) if params.head.standardize else (None, None)
     head = heads.layers(trained.head_spec(params), len(facts.classes), *moments)
-    train, validation = trained.bottleneck_views(params, select)
+    train, validation = trained.bottleneck_views(params, facts, select)
     model = models.head_alone(head, train[0][0].shape[1:])
     history = training.fit(model, train, validation, trained.recipe(params.head))
     base = backbones.build(facts.base_model, facts.image_size)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import keras
 
 import stage
-from thaw import features, heads, models, training
+from thaw import backbones, features, heads, images, models, runtime, training
+from thaw.arrays import forget
 from thaw.params import Params
 from thaw.serialize import read_csv, write_bytes, write_csv, write_json
 
 IDENTITY = (0, False, False)
+LIVE = 2**31  # views of a picture, where none need ever come back
 
 
 def head_spec(params: Params) -> heads.HeadSpec:
@@ -29,15 +31,29 @@ def recipe(group: object) -> training.Recipe:
 
 
 def bottleneck_views(
-    params: Params, select: Callable[[heads.Array], heads.Array]
+    params: Params, facts: features.Facts, select: Callable[[heads.Array], heads.Array]
 ) -> tuple[training.Views, training.Views]:
-    """Training and validation batches of cached bottleneck features, as the head reads them."""
+    """Training and validation batches of bottleneck features, as the head reads them.
 
-    def read(name: str) -> tuple[training.Reader, int]:
+    From the cache; where it holds pixels, of views drawn anew each epoch.
+    """
+
+    def cached(name: str) -> tuple[training.Reader, int]:
         array = features.read(stage.FEATURES, f"{name}_bottleneck")
         return training.from_cache(array, select), array.shape[1]
 
-    (train, views), (validation, _) = read("train"), read("validation")
+    (train, views), (validation, _) = cached("train"), cached("validation")
+    if facts.live:
+        base = backbones.build(facts.base_model, facts.image_size)
+        base.load_weights(stage.WEIGHTS)
+        extractor = features.extractor(base, facts.image_size, 0, facts.bottleneck)
+        frozen = runtime.session(models.to_onnx(extractor))
+        live = training.from_pictures(_pixels(facts, "train", True), ["bottleneck"], frozen)
+        views = LIVE
+
+        def train(rows: training.Numbers, turns: training.Numbers) -> heads.Array:
+            return select(live(rows, turns)["bottleneck"])
+
     return _views(params, train, validation, views)
 
 
@@ -56,23 +72,58 @@ def boundary_views(params: Params, width_below: int) -> tuple[training.Views, tr
     return _views(params, train, validation, views)
 
 
-def picture_views(params: Params, facts: features.Facts) -> tuple[training.Views, training.Views]:
-    """Training and validation batches from the picture files, the same views as the cache has."""
-    rows = read_csv(stage.SPLIT)
+def picture_views(
+    params: Params, facts: features.Facts, bottom: keras.Model | None
+) -> tuple[training.Views, training.Views]:
+    """Training and validation batches for `models.top`, from pictures.
 
-    def read(name: str, augmented: bool) -> training.Reader:
-        paths = [row["path"] for row in rows if row["split"] == name]
-        augmentation = facts.augmentation if augmented else None
-        reader = training.from_pictures(
-            stage.IMAGES, paths, facts.image_size, augmentation, facts.seed
-        )
-        return training.together({"pictures": reader})
+    They're the same views as the cache has, or, where it holds pixels, drawn anew each epoch.
 
-    return _views(params, read("train", True), read("validation", False), facts.augmentation.count)
+    Args:
+        params: the parameters.
+        facts: what is cached.
+        bottom: the frozen layers below the top; None where there are none.
+    """
+    frozen = bottom and runtime.session(models.to_onnx(bottom))
+    names = ("boundary", "below")[: len(bottom.outputs)] if bottom else ["pictures"]
+    train, validation = (
+        training.from_pictures(_pixels(facts, name, name == "train"), names, frozen)
+        for name in ("train", "validation")
+    )
+    if facts.live:
+        return _views(params, train, validation, LIVE, params.head.epochs)
+    return _views(params, train, validation, facts.augmentation.count)
+
+
+def _pixels(
+    facts: features.Facts, name: str, augmented: bool
+) -> Callable[[int, int], images.Pixels]:
+    """From a picture's number and its view's to (S, S, 3): cached pixels, or the picture's file."""
+    if facts.live:
+        cached = features.read(stage.FEATURES, f"{name}_boundary")
+        paths = [str(number) for number in range(len(cached))]
+    else:
+        paths = [row["path"] for row in read_csv(stage.SPLIT) if row["split"] == name]
+
+    def pixels(number: int, turn: int) -> images.Pixels:
+        if facts.live:
+            one = cached[number, 0]
+            forget(cached)
+        else:
+            one = images.load(stage.IMAGES / paths[number], facts.image_size)
+        if not augmented:
+            return one
+        return images.view(one, facts.augmentation, turn, facts.seed, paths[number])
+
+    return pixels
 
 
 def _views(
-    params: Params, train: training.Reader, validation: training.Reader, views: int
+    params: Params,
+    train: training.Reader,
+    validation: training.Reader,
+    views: int,
+    first_epoch: int = 0,
 ) -> tuple[training.Views, training.Views]:
     labels = features.read(stage.FEATURES, "train_labels")
     balanced = params.class_weight == "balanced"
@@ -84,6 +135,7 @@ def _views(
             views=views,
             weights=training.balanced(labels) if balanced else None,
             seed=params.seed,
+            first_epoch=first_epoch,
         ),
         training.Views(
             validation,
@@ -99,7 +151,6 @@ def write(
     classifier: keras.Model,
     facts: features.Facts,
     history: list[tuple[float, ...]],
-    validation: dict[str, float] | None = None,
 ) -> None:
     """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`."""
     models.save(classifier, stage.MODELS / f"{name}.keras")
@@ -110,7 +161,7 @@ def write(
         "symmetries": averaged,
     }
     write_bytes(stage.MODELS / f"{name}.onnx", models.to_onnx(classifier, about))
-    last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else validation or {}
+    last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else {}
     trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
     metrics = {column: value for column, value in last.items() if column != "epoch"}
     metrics |= {

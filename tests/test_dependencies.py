@@ -160,7 +160,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
 def test_every_parameter_is_one_of_a_stage() -> None:
     every = set().union(*(leaves(name) for name in Params.model_fields))
     used = set().union(*(read_by(script_of(stage)) for stage in STAGES))
-    assert used == every
+    assert used | {"cores"} == every  # on which no result depends
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])

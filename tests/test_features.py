@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers import picture
-from thaw import backbones, features, heads, images, models, runtime
+from thaw import backbones, cores, features, heads, images, models, runtime
 from thaw.images import Augmentation
 
 SIZE = 32
@@ -129,17 +129,41 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
     np.testing.assert_allclose(selected, pooled, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [3, 0])
+def test_with_boundary_0_the_cache_holds_pixels(
+    tmp_path: Path, folder: Path, base: keras.Model, count: int
+) -> None:
+    extractor = features.extractor(base, SIZE, 0, "pooled")
+    session = runtime.session(models.to_onnx(extractor))
+    features.extract(session, folder, PATHS, facts(), count, tmp_path, "train")
+    pixels = views(folder, FLIPS if count else None)
+    stored = features.read(tmp_path, "train_boundary")
+    assert stored.dtype == np.uint8
+    np.testing.assert_array_equal(stored, pixels)
+    computed = np.asarray(extractor(pixels.reshape(-1, SIZE, SIZE, 3).astype(np.float32)))
+    bottleneck = features.read(tmp_path, "train_bottleneck")
+    np.testing.assert_allclose(
+        bottleneck,
+        computed.reshape(bottleneck.shape),
+        rtol=1e-4,
+        atol=1e-4 * np.abs(computed).max(),
+    )
+
+
 def content(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-def test_the_same_bytes_with_any_number_of_threads(
-    tmp_path: Path, folder: Path, exported: dict[str, bytes]
+def test_the_same_bytes_with_any_number_of_cores_and_batch(
+    tmp_path: Path, folder: Path, exported: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for threads in (1, 2):
-        session = runtime.session(exported["blocks"], threads)
-        out = tmp_path / str(threads)
+    session = runtime.session(exported["blocks"])
+    for number, batch in ((1, 8), (2, 2)):
+        cores.limit(number)
+        monkeypatch.setattr(features, "BATCH", batch)
+        out = tmp_path / str(number)
         features.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
+    cores.limit(None)
     assert content(tmp_path / "1") == content(tmp_path / "2")
     assert list(content(tmp_path / "1")) == ["train_bottleneck.npy", "train_boundary.npy"]
 

@@ -214,6 +214,8 @@ def test_load_runs_no_code(tmp_path: Path) -> None:
 
 
 def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarray, np.ndarray]:
+    if boundary == 0:
+        return pictures() / 127.5 - 1, np.zeros((len(pictures()), 2, 0))
     base = model.get_layer("MobileNetV2")
     return features.extractor(base, SIZE, boundary, bottleneck)(pictures())
 
@@ -246,6 +248,22 @@ def test_top_of_blocks(pooling: str, boundary: int | None, below: int) -> None:
         inputs = {"boundary": maps} | ({"below": pooled[..., :width]} if width else {})
     top = models.top(model, base, boundary, pooling)
     assert set(top.input) == set(inputs)
+    expected = np.asarray(model(pictures()))
+    np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("boundary", [54, 97])
+@pytest.mark.parametrize("kind", ["plain", "blockwise"])
+def test_bottom_on_onnx_runtime_and_top_join_to_the_whole(
+    request: pytest.FixtureRequest, kind: str, boundary: int
+) -> None:
+    model: keras.Model = request.getfixturevalue(kind)
+    base = model.get_layer("MobileNetV2")
+    session = runtime.session(models.to_onnx(models.bottom(model, base, boundary)))
+    outputs = session.run(None, {session.get_inputs()[0].name: pictures()})
+    top = models.top(model, base, boundary, "average" if kind == "plain" else "average_max")
+    assert len(top.inputs) == len(outputs) == (1 if kind == "plain" else 2)
+    inputs = dict(zip(("boundary", "below"), outputs, strict=False))
     expected = np.asarray(model(pictures()))
     np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 

@@ -23,6 +23,7 @@ class_weight: none
 batch_size: 32
 seed: 1
 threads: 2
+cores: null
 split: {held_out: null, test: null}
 augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
 cache: {layer: block_10_project_BN, bottleneck: pooled}
@@ -59,6 +60,7 @@ WRONG = {
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
     "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],
     "threads": ["0", "257", "1.5", "two", "true", "null"],
+    "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
     "split": NOT_GROUP,
     "split.held_out": NOT_SHARE,
     "split.test": NOT_SHARE,
@@ -211,6 +213,8 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("fine_tune_at", "0"),
         ("fine_tune_at", "block_13_expand"),
         ("cache.layer", "0"),
+        ("cache.layer", "pixels"),
+        ("cores", "1"),
         ("head.hidden", "[256, 1]"),
         ("head.dropout", "0"),
         ("augment.rotation", "0.5"),

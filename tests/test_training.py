@@ -56,6 +56,13 @@ def test_the_order_follows_from_the_seed() -> None:
     assert order(1) != order(2)
 
 
+def test_views_go_on_where_earlier_epochs_ended() -> None:
+    views = numbers(10, batch_size=4, views=3, seed=1)
+    epochs = [epoch(views) for _ in range(3)]
+    later = numbers(10, batch_size=4, views=3, seed=1, first_epoch=2)
+    assert epoch(later) == epochs[2]
+
+
 def test_validation_keeps_the_pictures_order() -> None:
     views = numbers(5, batch_size=2)
     expected = [(row, 0) for row in range(5)]
@@ -92,10 +99,15 @@ def test_cache_and_pictures_give_the_same_views(
             cached[row, turn] = (
                 images.view(pixels, augmentation, turn, 7, path) if augmentation else pixels
             )
-    live = training.from_pictures(tmp_path, paths, 8, augmentation, 7)
+
+    def drawn(row: int, turn: int) -> images.Pixels:
+        one = images.load(tmp_path / paths[row], 8)
+        return images.view(one, augmentation, turn, 7, paths[row]) if augmentation else one
+
+    live = training.from_pictures(drawn, ["pictures"])
     rows = np.array([4, 0, 2, 4])
     turns = np.array([0, 1, 2, 1]) % count
-    batch = live(rows, turns)
+    batch = live(rows, turns)["pictures"]
     assert batch.dtype == np.float32
     np.testing.assert_array_equal(batch, training.from_cache(cached)(rows, turns))
 

@@ -3,7 +3,7 @@
 import thaw.quiet  # noqa: F401
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from thaw import backbones, heads, images
-from thaw.cores import available
+from thaw.arrays import map_array
 from thaw.serialize import atomic, write_json
 
-BATCH = 32
+BATCH = 8  # views that the network runs at once, in each thread
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -28,19 +28,25 @@ class Facts:
 
     base_model: str
     image_size: int
-    boundary: int  # index of the cached layer
+    boundary: int  # index of the cached layer; 0, the input, for pixels
     boundary_name: str
     bottleneck: str  # pooled, blocks or full
     classes: list[str]
     augmentation: images.Augmentation
     seed: int
 
+    @property
+    def live(self) -> bool:
+        """Whether pixels are cached, so that views are drawn anew each epoch."""
+        return self.boundary == 0
+
 
 def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str) -> keras.Model:
     """A model from (N, S, S, 3) pixels to the boundary's output and the bottleneck features.
 
-    The bottleneck features are (N, H, W, C) if "full"; averages and maxima (N, 2, C) of the last
-    layer if "pooled", and of every block's output, side by side, if "blocks".
+    With boundary 0, where pixels are cached, to the bottleneck features alone. These are
+    (N, H, W, C) if "full"; averages and maxima (N, 2, C) of the last layer if "pooled", and of
+    every block's output, side by side, if "blocks".
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     read = backbones.blocks(base) if bottleneck == "blocks" else [-1]
@@ -49,9 +55,11 @@ def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str
         backbones.preprocess(base.name, pictures), training=False
     )
     if bottleneck == "full":
-        return keras.Model(pictures, [cached, maps[0]])
-    pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
-    return keras.Model(pictures, [cached, keras.ops.stack(pooled, axis=1)])
+        features = maps[0]
+    else:
+        pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
+        features = keras.ops.stack(pooled, axis=1)
+    return keras.Model(pictures, [cached, features] if boundary else [features])
 
 
 def extract(
@@ -65,9 +73,10 @@ def extract(
 ) -> None:
     """Run every view of every picture once, writing as it goes: memory doesn't grow with them.
 
-    Writes `{name}_boundary.npy`, float16 (pictures, views, H, W, C), and `{name}_bottleneck.npy`,
-    float32 (pictures, views, 2, C) or (pictures, views, H, W, C). Pictures are decoded in threads
-    while the network runs.
+    Writes `{name}_boundary.npy`, float16 (pictures, views, H, W, C), or uint8 (pictures, views, S,
+    S, 3) where pixels are cached, and `{name}_bottleneck.npy`, float32 (pictures, views, 2, C) or
+    (pictures, views, H, W, C). Each core decodes a picture, draws its views and runs the network
+    on them.
 
     Args:
         session: an `extractor`, exported.
@@ -78,31 +87,25 @@ def extract(
         out: the folder to write to.
         name: of the split.
     """
-    shapes = [tuple(output.shape[1:]) for output in session.get_outputs()]
-    count = max(views, 1)
+    source = session.get_inputs()[0].name
+    *shapes, bottleneck_shape = [tuple(output.shape[1:]) for output in session.get_outputs()]
+    boundary_shape = shapes[0] if shapes else (facts.image_size, facts.image_size, 3)
+    boundary_type = np.float16 if shapes else np.uint8
 
-    def load(path: str) -> list[images.Pixels]:
+    def compute(path: str) -> tuple[bytes, bytes]:
         pixels = images.load(folder / path, facts.image_size)
-        if not views:
-            return [pixels]
-        return [
+        drawn = [
             images.view(pixels, facts.augmentation, index, facts.seed, path)
             for index in range(views)
         ]
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        loaded = images.in_threads(load, paths, available(), ahead=2 * BATCH)
-        batch: list[images.Pixels] = []
-        with tqdm(total=len(paths), desc=name, unit=" pictures", disable=None) as progress:
-            for pixels in loaded:
-                for one in pixels:
-                    batch.append(one)
-                    if len(batch) == BATCH:
-                        yield np.stack(batch).astype(np.float32)
-                        batch = []
-                progress.update()
-        if batch:
-            yield np.stack(batch).astype(np.float32)
+        stacked = np.stack(drawn or [pixels])
+        parts = [
+            session.run(None, {source: stacked[start : start + BATCH].astype(np.float32)})
+            for start in range(0, len(stacked), BATCH)
+        ]
+        *cached, bottleneck = (np.concatenate(part) for part in zip(*parts, strict=True))
+        boundary = np.clip(cached[0], -FLOAT16_MAX, FLOAT16_MAX) if cached else stacked
+        return boundary.astype(boundary_type).tobytes(), bottleneck.astype(np.float32).tobytes()
 
     out.mkdir(parents=True, exist_ok=True)
     with (
@@ -112,21 +115,19 @@ def extract(
         bottleneck_path.open("wb") as bottleneck_file,
     ):
         for file, shape, kind in (
-            (boundary_file, shapes[0], np.float16),
-            (bottleneck_file, shapes[1], np.float32),
+            (boundary_file, boundary_shape, boundary_type),
+            (bottleneck_file, bottleneck_shape, np.float32),
         ):
             header = {
                 "descr": np.lib.format.dtype_to_descr(np.dtype(kind)),
                 "fortran_order": False,
-                "shape": (len(paths), count, *shape),
+                "shape": (len(paths), max(views, 1), *shape),
             }
             np.lib.format.write_array_header_1_0(file, header)
-        source = session.get_inputs()[0].name
-        for batch in batches():
-            cached, bottleneck = session.run(None, {source: batch})
-            np.clip(cached, -FLOAT16_MAX, FLOAT16_MAX, out=cached)
-            boundary_file.write(cached.astype(np.float16).tobytes())
-            bottleneck_file.write(bottleneck.astype(np.float32).tobytes())
+        found = images.in_threads(compute, paths)
+        for boundary, bottleneck in tqdm(found, name, len(paths), unit=" pictures", disable=None):
+            boundary_file.write(boundary)
+            bottleneck_file.write(bottleneck)
 
 
 def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
@@ -146,5 +147,4 @@ def read_facts(out: Path) -> Facts:
 
 def read(out: Path, name: str) -> NDArray[Any]:
     """Map an array of the cache into memory, without reading it."""
-    array: NDArray[Any] = np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    return array
+    return map_array(out / f"{name}.npy")

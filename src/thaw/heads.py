@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.arrays import forget
 from thaw.errors import ThawError
 
 Array = NDArray[np.float32]
@@ -154,6 +155,7 @@ def moments(features: NDArray[np.generic], select: Callable[[Array], Array]) -> 
         count += len(batch)
         total = total + batch.sum(axis=0)
         squares = squares + (batch**2).sum(axis=0)
+        forget(features)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)

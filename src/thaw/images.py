@@ -1,6 +1,7 @@
 """Pictures: decode, make upright, resize, and draw augmented views."""
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from thaw.cores import available
 from thaw.errors import ThawError
 
 T = TypeVar("T")
@@ -156,12 +158,29 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
     size = pixels.shape[0]
     margin = (size + 3) // 4  # the corners of a square reach 0.21 of its side beyond it
     wide = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
-    turned = Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR)
-    return np.asarray(turned)[margin : margin + size, margin : margin + size]
+    angle = math.radians(degrees)
+    cos, sin, centre = math.cos(angle), math.sin(angle), size / 2
+    # Where each pixel comes from: x' = cos x - sin y + a, y' = sin x + cos y + b.
+    a = centre + margin - cos * centre + sin * centre
+    b = centre + margin - sin * centre - cos * centre
+    turned = Image.fromarray(wide).transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        (cos, -sin, a, sin, cos, b),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(turned)
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results waiting, so that memory stays flat."""
+def in_threads(
+    work: Callable[[T], R], items: Iterable[T], threads: int | None = None, ahead: int | None = None
+) -> Iterator[R]:
+    """Map in threads, in order, at most `ahead` results waiting, so that memory stays flat.
+
+    By default there are as many threads as cores, and four results a thread may wait.
+    """
+    threads = threads or available()
+    ahead = ahead or 4 * threads
     with ThreadPoolExecutor(threads) as pool:
         waiting: list[Future[R]] = []
         try:

@@ -1,7 +1,7 @@
 """Classify pictures with an exported model, on ONNX Runtime: TensorFlow isn't imported."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from thaw import images
-from thaw.cores import available
 from thaw.errors import ThawError
 from thaw.runtime import session
 
 Array = NDArray[np.float32]
-BATCH = 16
 
 
 def probabilities(logits: Array) -> Array:
@@ -65,33 +63,20 @@ class Classifier:
         outputs: Array = self._session.run(None, {self._input: pixels.astype(np.float32)})[0]
         return outputs
 
-    def probabilities(self, pictures: Sequence[images.Pixels]) -> Array:
-        """(N, classes) probabilities, averaged over the symmetric views the model was made for."""
-        total: Array = np.zeros((len(pictures), len(self.classes)), np.float32)
-        for symmetry in self._symmetries:
-            views = np.stack([images.symmetric(pixels, *symmetry) for pixels in pictures])
-            total += probabilities(self.logits(views))
-        return total / np.float32(len(self._symmetries))
+    def probabilities(self, pixels: images.Pixels) -> Array:
+        """(classes,) of one picture, averaged over the symmetric views the model was made for."""
+        views = [images.symmetric(pixels, *symmetry) for symmetry in self._symmetries]
+        mean: Array = probabilities(self.logits(np.stack(views))).mean(axis=0)
+        return mean
 
     def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
         """Classify picture files in order; one that can't be read doesn't stop the others."""
 
-        def load(path: Path) -> tuple[Path, images.Pixels | None, str]:
+        def classify_one(path: Path) -> Result:
             try:
-                return path, images.load(path, self.image_size), ""
+                pixels = images.load(path, self.image_size)
             except images.BadImageError as error:
-                return path, None, str(error)
+                return Result(path, None, str(error))
+            return Result(path, self.probabilities(pixels))
 
-        waiting: list[tuple[Path, images.Pixels | None, str]] = []
-        for loaded in images.in_threads(load, paths, available(), ahead=2 * BATCH):
-            waiting.append(loaded)
-            if len(waiting) == BATCH:
-                yield from self._run(waiting)
-                waiting = []
-        yield from self._run(waiting)
-
-    def _run(self, batch: list[tuple[Path, images.Pixels | None, str]]) -> Iterator[Result]:
-        pixels = [each for _, each, _ in batch if each is not None]
-        found = iter(self.probabilities(pixels) if pixels else ())
-        for path, each, reason in batch:
-            yield Result(path, None if each is None else next(found), reason)
+        yield from images.in_threads(classify_one, paths)

@@ -2,12 +2,14 @@
 
 import thaw.quiet  # noqa: F401
 
+import gc
 import io
 import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -29,7 +31,7 @@ def classifier(
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     maps = base(backbones.preprocess(base.name, pictures), training=False)
-    logits = heads.apply(head, heads.pool(pooling, maps if isinstance(maps, list) else [maps]))
+    logits = heads.apply(head, heads.pool(pooling, _listed(maps)))
     return keras.Model(pictures, logits, name="classifier")
 
 
@@ -61,15 +63,35 @@ def top(
         maps = folding.folded_above(base, boundary)(inputs["boundary"])
         if width := width_below(base, boundary):
             below = inputs["below"] = keras.Input((2, width), name="below")
-    maps = maps if isinstance(maps, list) else [maps]
-    logits = heads.apply(heads.of(classifier), heads.pool(pooling, maps, below))
+    logits = heads.apply(heads.of(classifier), heads.pool(pooling, _listed(maps), below))
     return keras.Model(inputs, logits, name="top")
+
+
+def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.Model:
+    """A classifier's part up to a layer: pictures to what `top` above that layer takes."""
+    pictures = keras.Input(classifier.input_shape[1:], name="picture")
+    read = [base.layers[boundary].output, *_outputs_below(base, boundary)]
+    cached, *maps = _listed(
+        keras.Model(base.input, read)(backbones.preprocess(base.name, pictures), training=False)
+    )
+    if not maps:
+        return keras.Model(pictures, [cached])
+    pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
+    return keras.Model(pictures, [cached, keras.ops.stack(pooled, axis=1)])
 
 
 def width_below(base: keras.Model, boundary: int) -> int:
     """Channels, in sum, of the network's outputs at or below a layer: what stays constant there."""
-    outputs = base.outputs[: len(base.outputs) - len(backbones.above(base, boundary).outputs)]
-    return sum(output.shape[-1] for output in outputs)
+    return sum(output.shape[-1] for output in _outputs_below(base, boundary))
+
+
+def _outputs_below(base: keras.Model, boundary: int) -> list[keras.KerasTensor]:
+    outputs: list[keras.KerasTensor] = base.outputs
+    return outputs[: len(outputs) - len(backbones.above(base, boundary).outputs)]
+
+
+def _listed(maps: keras.KerasTensor | list[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    return maps if isinstance(maps, list) else [maps]
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -129,7 +151,7 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
     """
     shape = [1, *model.inputs[0].shape[1:]]
     model(np.zeros(shape, np.float32))  # Keras exports only a model that has been called
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _collecting_garbage():
         path = str(Path(temporary) / "model.onnx")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # Keras's exporter names np.object
@@ -140,6 +162,22 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
         exported.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     content: bytes = exported.SerializeToString(deterministic=True)
     return content
+
+
+@contextmanager
+def _collecting_garbage() -> Iterator[None]:
+    """Let garbage be found soon, by looking only at what is made inside.
+
+    tf2onnx copies the graph, weights included, for each of its passes, and TensorFlow's many
+    older objects would keep Python from looking for the copies (300 MB for MobileNetV2).
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
 
 
 def _make_canonical(exported: onnx.ModelProto) -> None:

@@ -56,7 +56,7 @@ class Augment(Group):
 
 class Cache(Group):
     layer: int | Name = Field(
-        description="a layer of the base model, by index or name, to cache the output of"
+        description="a layer of the base model, by index or name, to cache the output of, or pixels"
     )
     bottleneck: Literal["pooled", "blocks", "full"] = Field(
         description="pooled (averages and maxima of the last layer's maps), blocks (of every "
@@ -108,6 +108,9 @@ class Params(Group):
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
     threads: int = Field(ge=1, le=256, description="a whole number of training threads, 1 to 256")
+    cores: Annotated[int, Field(ge=1)] | None = Field(
+        description="a whole number of processor cores from 1, or null for all there are"
+    )
     split: Split = Field(description="the group of split.held_out and split.test")
     augment: Augment = Field(description="the group of augment.views, augment.flip and so on")
     cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")

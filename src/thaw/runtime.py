@@ -1,19 +1,19 @@
-"""ONNX Runtime sessions with a fixed, explicit number of threads."""
+"""ONNX Runtime sessions."""
 
 import onnxruntime
 
-from thaw.cores import available
 
+def session(model: bytes | str) -> onnxruntime.InferenceSession:
+    """A session on the CPU that runs in the thread which calls it.
 
-def session(model: bytes | str, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A session on the CPU; its outputs don't depend on the number of threads.
+    Several threads may share it. Each running its own pictures keeps every core busier than all
+    of them sharing one batch, and the outputs don't depend on how many there are.
 
     Args:
         model: the ONNX model, or its path.
-        threads: None for as many as there are cores.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or available()
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from thaw.cores import available
 from thaw.datasets import Labelled
 from thaw.errors import ThawError, shortlist
 from thaw.images import BadImageError, content_hash, in_threads
@@ -31,7 +30,7 @@ def screen(
         except BadImageError as error:
             return error
 
-    found = in_threads(work, pictures, available(), ahead=32)
+    found = in_threads(work, pictures)
     progress = tqdm(found, "checking", len(pictures), unit=" pictures", disable=None)
     for picture, result in zip(pictures, progress, strict=True):
         if isinstance(result, BadImageError):

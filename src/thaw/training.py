@@ -3,22 +3,23 @@
 import thaw.quiet  # noqa: F401
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import onnxruntime
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from thaw import images
-from thaw.cores import available
+from thaw.arrays import forget
 
 Array = NDArray[np.float32]
+Numbers = NDArray[np.int64]
 # From picture numbers and the number of each one's view, both (n,), to a batch of inputs.
-Reader = Callable[[NDArray[np.int64], NDArray[np.int64]], Any]
+Reader = Callable[[Numbers, Numbers], Any]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
 
@@ -58,6 +59,7 @@ class Views(keras.utils.PyDataset):
         views: int = 1,
         weights: NDArray[np.float32] | None = None,
         seed: int | None = None,
+        first_epoch: int = 0,
     ) -> None:
         """Draw from `read`.
 
@@ -68,6 +70,7 @@ class Views(keras.utils.PyDataset):
             views: of each picture.
             weights: (pictures,) of the loss; None for ones.
             seed: of the order; None to keep the pictures' own, as in validation.
+            first_epoch: where the order and the views go on from.
         """
         super().__init__()
         self._read = read
@@ -76,7 +79,7 @@ class Views(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._views = views
         self._seed = seed
-        self._start(0)
+        self._start(first_epoch)
 
     def _start(self, epoch: int) -> None:
         count = len(self._labels)
@@ -107,8 +110,10 @@ def from_cache(
 ) -> Reader:
     """Read batches from cached features (pictures, views, ...)."""
 
-    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> Array:
-        return select(np.asarray(features[rows, turns], np.float32))
+    def read(rows: Numbers, turns: Numbers) -> Array:
+        batch = np.asarray(features[rows, turns], np.float32)
+        forget(features)
+        return select(batch)
 
     return read
 
@@ -116,36 +121,36 @@ def from_cache(
 def together(readers: dict[str, Reader]) -> Reader:
     """Read several inputs of a model, by name."""
 
-    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> dict[str, Array]:
+    def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
         return {name: reader(rows, turns) for name, reader in readers.items()}
 
     return read
 
 
 def from_pictures(
-    folder: Path, paths: list[str], size: int, augmentation: images.Augmentation | None, seed: int
+    pixels: Callable[[int, int], images.Pixels],
+    names: Sequence[str],
+    frozen: onnxruntime.InferenceSession | None = None,
 ) -> Reader:
-    """Read batches from picture files, the same views as `features.extract` caches.
+    """Read batches of pictures, or of what frozen layers compute for them, in threads.
 
     Args:
-        folder: what `paths` are relative to.
-        paths: the pictures, in the order of their numbers.
-        size: height and width in pixels.
-        augmentation: None for the pictures themselves.
-        seed: of the views.
+        pixels: from a picture's number and its view's to (S, S, 3).
+        names: of the inputs of the model that the batches are for.
+        frozen: from pictures to these inputs; None for the pictures themselves, as float32.
     """
 
-    def load(picture: tuple[int, int]) -> images.Pixels:
-        row, turn = picture
-        pixels = images.load(folder / paths[row], size)
-        if augmentation is None:
-            return pixels
-        return images.view(pixels, augmentation, turn, seed, paths[row])
+    def work(picture: tuple[int, int]) -> list[Array]:
+        one = pixels(*picture)[None].astype(np.float32)
+        if frozen is None:
+            return [one]
+        outputs: list[Array] = frozen.run(None, {frozen.get_inputs()[0].name: one})
+        return outputs
 
-    def read(rows: NDArray[np.int64], turns: NDArray[np.int64]) -> Array:
+    def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
         pairs = zip(rows.tolist(), turns.tolist(), strict=True)
-        loaded = images.in_threads(load, pairs, available(), ahead=len(rows))
-        return np.stack(list(loaded)).astype(np.float32)
+        parts = zip(*images.in_threads(work, pairs), strict=True)
+        return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
 
     return read
 

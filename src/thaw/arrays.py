@@ -1,0 +1,24 @@
+"""Arrays in files, read a part at a time."""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map an array into memory, without reading it."""
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Let go of the parts of a mapped array that were read; its file still has them.
+
+    Else a process that reads all of a file comes to hold all of it. Other arrays are left alone.
+    """
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

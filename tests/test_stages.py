@@ -1,0 +1,121 @@
+"""The training stages' scripts on tiny pictures: wherever training starts, the result is right."""
+
+import thaw.quiet  # noqa: F401
+
+import contextlib
+import csv
+import importlib
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from helpers import folders
+from thaw import training
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "dataset": "folder",
+    "base_model": "VGG16",
+    "weights": "random",
+    "cache": {"layer": "block3_pool", "bottleneck": "blocks"},
+    "image_size": 32,
+    "average_views": False,
+    "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
+    "batch_size": 8,
+}
+
+
+class Run:
+    """A folder with the scripts, pictures and parameters, and the stages run there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("datasets.yaml", "weights.yaml"):
+            shutil.copyfile(ROOT / name, folder / name)
+        self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL
+        self.params["source"] = str(folders(folder / "pictures", "a", "b", each=20))
+        self.params["head"]["epochs"] = 2
+        self.params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
+
+    def stages(self, *stages: str, **changes: object) -> str:
+        """Run them in this process; what they print."""
+        params = self.params | changes
+        printed = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
+            Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+            for stage in stages:
+                importlib.import_module(stage).main()
+        return printed.getvalue()
+
+    def losses(self, name: str) -> np.ndarray:
+        """(epochs, 2) training and validation losses."""
+        with (self.folder / f"plots/{name}.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return np.array([[float(r["train_loss"]), float(r["validation_loss"])] for r in rows])
+
+    def metrics(self, name: str) -> dict[str, float]:
+        return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patched:
+        # TensorFlow's threads can't be set twice in a process.
+        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        made = Run(tmp_path_factory.mktemp("run"))
+        made.stages("download", "weights", "split")
+        yield made
+
+
+FEATURES_ON = ("extract_features", "train_head", "fine_tune")
+
+
+def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
+    """Thawed from block3_conv1 on: what lies below is cached, and then not."""
+    low = {"layer": "block2_pool", "bottleneck": "blocks"}
+    printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="block3_conv1")
+    assert "slower" not in printed
+    from_cache, counts = run.losses("model"), run.metrics("model")
+    printed = run.stages(*FEATURES_ON, fine_tune_at="block3_conv1")
+    assert "fine_tune_at lies at or below the cached layer block3_pool (index 10)" in printed
+    assert "a lower cache.layer avoids it" in printed
+    np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
+    assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
+
+
+def test_everything_thawed(run: Run) -> None:
+    run.stages(*FEATURES_ON, fine_tune_at=0)
+    found = run.metrics("model")
+    assert found["trainable_variables"] == 26 + 2
+    assert np.isfinite(run.losses("model")).all()
+
+
+def test_cached_pixels_give_live_views(run: Run) -> None:
+    pixels = {"layer": "pixels", "bottleneck": "blocks"}
+    turned = SMALL["augment"] | {"rotation": 0.2}
+    printed = run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="block5_conv1")
+    assert "cached: pixels; views are drawn anew each epoch" in printed
+    assert "slower" not in printed
+    stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
+    assert (stored.dtype, stored.shape[1:]) == (np.uint8, (1, 32, 32, 3))
+    first = run.losses("head"), run.losses("model")
+    run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="block5_conv1")
+    np.testing.assert_array_equal((run.losses("head"), run.losses("model")), first)
+
+
+def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
+    plain = {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0}
+    run.stages(*FEATURES_ON, augment=plain, fine_tune_at="block5_conv1")
+    head, model = run.losses("head"), run.losses("model")
+    pixels = {"layer": "pixels", "bottleneck": "blocks"}
+    run.stages(*FEATURES_ON, augment=plain, cache=pixels, fine_tune_at="block5_conv1")
+    np.testing.assert_allclose(run.losses("head"), head, rtol=1e-3)
+    # The order of fine-tuning goes on from the head's, where views are live.
+    np.testing.assert_allclose(run.losses("model"), model, rtol=0.1)
