@@ -1,6 +1,6 @@
 # make repro   the whole pipeline on real data, the result printed
 # make test    lint, types and tests
-# make bench   plain Keras beside Thaw; make bench-quick for a look
+# make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
 BIN := $(CURDIR)/.venv/bin
@@ -24,6 +24,7 @@ pictures = $(if $(SOURCE),--source "$(SOURCE)")
 
 bench: venv
 	@python benchmarks/bench.py $(pictures)
+	@python benchmarks/memory.py
 
 bench-quick: venv
 	@python benchmarks/bench.py --quick $(pictures)
