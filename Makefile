@@ -1,12 +1,13 @@
 # make repro   the whole pipeline on real data, the result printed
 # make test    lint, types and tests
-# Both make .venv from the pinned requirements first. Then: source .venv/bin/activate
+# make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
+# All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test venv venv-dev lock clean
+.PHONY: repro test bench bench-quick venv venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -17,6 +18,16 @@ test: venv-dev
 	ruff format --check .
 	mypy
 	pytest
+
+# Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
+pictures = $(if $(SOURCE),--source "$(SOURCE)")
+
+bench: venv
+	@python benchmarks/bench.py $(pictures)
+	@python benchmarks/memory.py
+
+bench-quick: venv
+	@python benchmarks/bench.py --quick $(pictures)
 
 venv:
 	@sh tools/venv.sh requirements.txt

@@ -1,0 +1,73 @@
+"""Peak memory of each stage as the dataset grows tenfold.
+
+    python benchmarks/memory.py [--counts 2600 26000]
+
+Runs the stages on synthetic pictures of 64 pixels, two views each, with the parameters of
+params.yaml otherwise and few epochs. Writes benchmarks/results/memory.json and .md.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import tables
+import workspaces
+from processes import run
+
+HERE = Path(__file__).resolve().parent
+STAGES = ("download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
+Peaks = dict[str, list[float]]  # MB of each stage, one for each count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--counts", type=int, nargs=2, default=[2600, 26000], metavar="PICTURES")
+    counts = parser.parse_args().counts
+    peaks: Peaks = {name: [] for name in STAGES}
+    try:
+        for count in counts:
+            with tempfile.TemporaryDirectory(prefix="thaw-memory-") as folder:
+                measure(Path(folder), count, peaks)
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; no result was written")
+    write(peaks, counts)
+
+
+def measure(folder: Path, count: int, peaks: Peaks) -> None:
+    """Run the stages on that many pictures."""
+    print(f"\n== {count:,} pictures", flush=True)
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    run(pictures, HERE / "synthetic_pictures.py", str(count))
+    params = workspaces.read_params(epochs=2, views=2)
+    params |= {"dataset": "folder", "source": str(pictures), "image_size": 64}
+    workspace = workspaces.create(folder / "run", params)
+    workspace.stage("weights")
+    for name in STAGES:
+        peaks[name].append(workspace.stage(name).peak_mb)
+
+
+def write(peaks: Peaks, counts: list[int]) -> None:
+    """Write and show the results."""
+    machine = tables.machine()
+    content = {"machine": machine, "pictures": counts, "peak_mb": peaks}
+    page = (
+        f"{tables.machine_line(machine)} Synthetic pictures of 64 pixels, two views each. Largest "
+        "resident memory, pages of files that are mapped into memory included; 1 MB is 10^6 bytes."
+        f"\n\n{table(peaks, counts)}"
+    )
+    tables.write("memory", content, page)
+
+
+def table(peaks: Peaks, counts: list[int]) -> str:
+    """Peak resident memory as a Markdown table, a line a stage."""
+    columns = " | ".join(f"{count:,} pictures" for count in counts)
+    lines = [f"| peak memory | {columns} | ratio |", "|---|---|---|---|"]
+    for name, (small, large) in peaks.items():
+        lines.append(f"| `{name}` | {small:,.0f} MB | {large:,.0f} MB | {large / small:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Thaw's side of the jobs that bench.py has done in turn: what the stages do, start-up aside.
+
+Runs in a folder where `extract_features` has run.
+"""
+
+import thaw.quiet  # noqa: F401
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnxruntime
+
+import stage
+import trained
+from processes import Job, serve
+from thaw import backbones, features, heads, images, models, params, runtime, training
+from thaw.cores import available
+from thaw.serialize import read_csv
+
+SCRATCH = Path("scratch")
+
+
+def backbone() -> keras.Model:
+    """The pretrained network of the cache."""
+    facts = features.read_facts(stage.FEATURES)
+    base = backbones.build(facts.base_model, facts.image_size)
+    base.load_weights(stage.WEIGHTS)
+    return base
+
+
+@cache
+def extractor() -> onnxruntime.InferenceSession:
+    """The frozen network, as `extract_features` exports it."""
+    facts = features.read_facts(stage.FEATURES)
+    model = features.extractor(backbone(), facts.image_size, facts.boundary, facts.bottleneck)
+    return runtime.session(models.to_onnx(model))
+
+
+def training_pictures() -> list[str]:
+    return [row["path"] for row in read_csv(stage.SPLIT) if row["split"] == "train"]
+
+
+def network() -> Job:
+    """The frozen network, on pictures in memory, in as many threads as there are cores."""
+    session, size = extractor(), features.read_facts(stage.FEATURES).image_size
+    source = session.get_inputs()[0].name
+    pictures = [images.load(stage.IMAGES / path, size) for path in training_pictures()]
+    whole = np.stack(pictures).astype(np.float32)
+    batches = np.split(whole, range(features.BATCH, len(whole), features.BATCH))
+
+    def job() -> int:
+        with ThreadPoolExecutor(available()) as pool:
+            found = pool.map(lambda batch: session.run(None, {source: batch}), batches)
+            return sum(len(outputs[0]) for outputs in found)
+
+    session.run(None, {source: batches[0]})
+    return job
+
+
+def extraction(views: int) -> Job:
+    """The frozen network on picture files, its results written; `views` 0 for pictures as such."""
+    session, facts = extractor(), features.read_facts(stage.FEATURES)
+
+    def job(paths: list[str]) -> int:
+        features.extract(session, stage.IMAGES, paths, facts, views, SCRATCH, "train")
+        return len(paths) * max(views, 1)
+
+    paths = training_pictures()
+    job(paths[:1])
+    return partial(job, paths)
+
+
+def fine_tuning(chosen: params.Params, validated: bool) -> Job:
+    """An epoch of fine-tuning from the cache, as in `fine_tune`, with or without validation."""
+    facts, base = features.read_facts(stage.FEATURES), backbone()
+    head = heads.layers(trained.head_spec(chosen), len(facts.classes))
+    classifier = models.classifier(base, head, chosen.head.pooling, facts.image_size)
+    assert chosen.fine_tune_at is not None
+    thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
+    backbones.freeze_below(base, thawed)
+    top = models.top(classifier, base, facts.boundary, chosen.head.pooling)
+    width = models.width_below(base, facts.boundary)
+    train, validation = trained.boundary_views(chosen, width)
+    optimizer = keras.optimizers.get(chosen.fine_tune.optimizer)
+    optimizer.learning_rate = chosen.fine_tune.learning_rate
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
+    top.compile(optimizer, loss, metrics=[accuracy], weighted_metrics=[])
+    counted = [features.read(stage.FEATURES, "train_labels")]
+    if validated:
+        counted.append(features.read(stage.FEATURES, "validation_labels"))
+
+    def job() -> int:
+        top.fit(train, validation_data=validation if validated else None, shuffle=False, verbose=0)
+        return sum(len(labels) for labels in counted)
+
+    job()
+    return job
+
+
+if __name__ == "__main__":
+    chosen = stage.read_params()
+    training.prepare(chosen.seed, chosen.threads)
+    jobs: dict[str, Callable[[], Job]] = {
+        "network": network,
+        "decoded": partial(extraction, 0),
+        "views": partial(extraction, chosen.augment.views),
+        "steps": partial(fine_tuning, chosen, False),
+        "vgg_epoch": partial(fine_tuning, chosen, True),
+    }
+    serve(jobs)

@@ -1,0 +1,130 @@
+"""What the benchmarks are built on: turns of child processes, subsets, medians, tables."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import processes
+import tables
+import workspaces
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Write:
+    """Write a script to run in `tmp_path` that can import `processes`."""
+    (tmp_path / "src").mkdir()
+    shutil.copy(processes.__file__, tmp_path / "src")
+
+    def write(text: str) -> Path:
+        path = tmp_path / "child.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+SERVING = """
+from processes import serve
+
+def counting(step):
+    print("building")
+    done = [0]
+    def job():
+        done[0] += step
+        return done[0]
+    return job
+
+serve({"ones": lambda: counting(1), "tens": lambda: counting(10)})
+"""
+
+
+def test_a_child_does_a_job_each_time_it_is_asked(
+    script: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = script(SERVING)
+    with processes.Child(path.parent, path) as child:
+        jobs = ("ones", "ones", "tens", "tens")
+        assert [child.turn(job).pictures for job in jobs] == [1, 2, 10, 20]
+    assert capsys.readouterr().out.split() == ["building", "building"]
+
+
+def test_a_childs_time_and_memory_are_its_own(script: Write) -> None:
+    path = script("import time\nheld = b'x' * 400_000_000\ntime.sleep(0.2)")
+    usage = processes.run(path.parent, path)
+    assert usage.seconds > 0.2
+    assert usage.peak_mb > 400
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys; print('first'); sys.exit('error: no pictures')", "child failed: no pictures"),
+        ("raise SystemExit(3)", "child failed: no reason given"),
+        ("import os; os.kill(os.getpid(), 9)", "child was ended by signal 9"),
+    ],
+)
+def test_a_child_that_fails_ends_the_benchmark_with_a_sentence(
+    script: Write, text: str, told: str
+) -> None:
+    path = script(text)
+    with pytest.raises(SystemExit, match=f"^error: {told}$"):
+        processes.run(path.parent, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("raise ValueError('a bad one')", "child failed: ValueError: a bad one"),
+        ("print('well')", "child ended without doing ones"),
+    ],
+)
+def test_so_does_one_that_fails_in_its_turn(script: Write, text: str, told: str) -> None:
+    path = script(text)
+    with (
+        processes.Child(path.parent, path) as child,
+        pytest.raises(SystemExit, match=f"^error: {told}$"),
+    ):
+        child.turn("ones")
+
+
+def test_a_subset_takes_as_many_of_each_class_from_each_part() -> None:
+    rows = [
+        {"path": f"{part}/{label}/{number}", "part": part, "label": label}
+        for part in ("train", "validation")
+        for label in ("cats", "dogs")
+        for number in range(5)
+    ]
+    assert workspaces.balanced(rows, {"train": 4, "validation": 2}) == [
+        "train/cats/0",
+        "train/cats/1",
+        "train/dogs/0",
+        "train/dogs/1",
+        "validation/cats/0",
+        "validation/dogs/0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("s", 4.0), ("MB", 4.0), ("pictures/s", 0.25), ("%", -6.0)]
+)
+def test_the_ratio_is_above_one_where_thaw_is_better(unit: str, expected: float) -> None:
+    assert tables.ratio([9.0, 8.0, 1.0], [2.0], unit) == expected
+
+
+def test_a_cell_has_the_spread_of_several_values() -> None:
+    assert tables.cell([12.34], "s") == "12.3 s"
+    assert tables.cell([1234.5, 900.0, 2000.0], "MB") == "1,234 MB (900 to 2,000)"
+    assert tables.cell([96.25], "%") == "96.2 %"
+
+
+def test_the_table_has_a_line_for_each_measure() -> None:
+    samples = {name: {"plain": [80.0], "thaw": [10.0]} for name in tables.MEASURES}
+    lines = tables.table(samples).splitlines()
+    assert len(lines) == 2 + len(tables.MEASURES)
+    assert lines[2] == "| whole run after the download | 80.0 s | 10.0 s | 8.0 | at least 6 |"
+    assert "| 80.0 % | 10.0 % | -70.0 points | no lower |" in lines[-1]
+    assert tables.summary(samples)["steps"]["ratio"] == 0.125
