@@ -106,6 +106,7 @@ def _pixels(
         paths = [row["path"] for row in read_csv(stage.SPLIT) if row["split"] == name]
 
     def pixels(number: int, turn: int) -> images.Pixels:
+        one: images.Pixels
         if facts.live:
             one = cached[number, 0]
             forget(cached)

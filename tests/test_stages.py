@@ -17,14 +17,13 @@ import pytest
 import yaml
 
 from helpers import folders
-from thaw import training
+from thaw import backbones, training
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
     "dataset": "folder",
-    "base_model": "VGG16",
-    "weights": "random",
-    "cache": {"layer": "block3_pool", "bottleneck": "blocks"},
+    "base_model": "MobileNet",
+    "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
     "image_size": 32,
     "average_views": False,
     "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
@@ -40,9 +39,21 @@ class Run:
         for name in ("datasets.yaml", "weights.yaml"):
             shutil.copyfile(ROOT / name, folder / name)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL
+        self.params["weights"] = str(self._weights())
         self.params["source"] = str(folders(folder / "pictures", "a", "b", each=20))
         self.params["head"]["epochs"] = 2
-        self.params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
+        self.params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.00001}
+
+    def _weights(self) -> Path:
+        """Random, but with maps large enough for float16 at every depth."""
+        keras.utils.set_random_seed(0)
+        network = backbones.build("MobileNet", 32)
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2))
+        path = self.folder / "given.weights.h5"
+        network.save_weights(path)
+        return path
 
     def stages(self, *stages: str, **changes: object) -> str:
         """Run them in this process; what they print."""
@@ -78,13 +89,13 @@ FEATURES_ON = ("extract_features", "train_head", "fine_tune")
 
 
 def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
-    """Thawed from block3_conv1 on: what lies below is cached, and then not."""
-    low = {"layer": "block2_pool", "bottleneck": "blocks"}
-    printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="block3_conv1")
+    """Thawed from conv_pw_5 on: what lies below is cached, and then not."""
+    low = {"layer": "conv_pw_4_relu", "bottleneck": "pooled"}
+    printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="conv_pw_5")
     assert "slower" not in printed
     from_cache, counts = run.losses("model"), run.metrics("model")
-    printed = run.stages(*FEATURES_ON, fine_tune_at="block3_conv1")
-    assert "fine_tune_at lies at or below the cached layer block3_pool (index 10)" in printed
+    printed = run.stages(*FEATURES_ON, fine_tune_at="conv_pw_5")
+    assert "fine_tune_at lies at or below the cached layer conv_pw_6_relu (index" in printed
     assert "a lower cache.layer avoids it" in printed
     np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
     assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
@@ -93,29 +104,33 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
 def test_everything_thawed(run: Run) -> None:
     run.stages(*FEATURES_ON, fine_tune_at=0)
     found = run.metrics("model")
-    assert found["trainable_variables"] == 26 + 2
+    assert found["trainable_variables"] == 27 * 3 + 2  # kernel, gamma and beta of each layer; head
     assert np.isfinite(run.losses("model")).all()
 
 
 def test_cached_pixels_give_live_views(run: Run) -> None:
-    pixels = {"layer": "pixels", "bottleneck": "blocks"}
+    pixels = {"layer": "pixels", "bottleneck": "pooled"}
     turned = SMALL["augment"] | {"rotation": 0.2}
-    printed = run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="block5_conv1")
+    printed = run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="conv_pw_12")
     assert "cached: pixels; views are drawn anew each epoch" in printed
     assert "slower" not in printed
     stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
     assert (stored.dtype, stored.shape[1:]) == (np.uint8, (1, 32, 32, 3))
-    first = run.losses("head"), run.losses("model")
-    run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="block5_conv1")
-    np.testing.assert_array_equal((run.losses("head"), run.losses("model")), first)
+    assert np.isfinite(run.losses("model")).all()
+    first = run.losses("head")
+    run.stages("train_head", cache=pixels, augment=turned)
+    np.testing.assert_array_equal(run.losses("head"), first)
 
 
 def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
-    plain = {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0}
-    run.stages(*FEATURES_ON, augment=plain, fine_tune_at="block5_conv1")
+    same = {
+        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        # The order of fine-tuning goes on from the head's where views are live: let it not count.
+        "fine_tune": run.params["fine_tune"] | {"learning_rate": 1e-9},
+        "fine_tune_at": "conv_pw_12",
+    }
+    run.stages(*FEATURES_ON, **same)
     head, model = run.losses("head"), run.losses("model")
-    pixels = {"layer": "pixels", "bottleneck": "blocks"}
-    run.stages(*FEATURES_ON, augment=plain, cache=pixels, fine_tune_at="block5_conv1")
+    run.stages(*FEATURES_ON, **same, cache={"layer": "pixels", "bottleneck": "pooled"})
     np.testing.assert_allclose(run.losses("head"), head, rtol=1e-3)
-    # The order of fine-tuning goes on from the head's, where views are live.
-    np.testing.assert_allclose(run.losses("model"), model, rtol=0.1)
+    np.testing.assert_allclose(run.losses("model")[:, 1], model[:, 1], rtol=0.01)
