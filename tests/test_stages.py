@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import yaml
 
+import stage
+import trained
 from helpers import folders
-from thaw import backbones, training
+from thaw import backbones, features, models, training
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -61,8 +63,8 @@ class Run:
         printed = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
             Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-            for stage in stages:
-                importlib.import_module(stage).main()
+            for name in stages:
+                importlib.import_module(name).main()
         return printed.getvalue()
 
     def losses(self, name: str) -> np.ndarray:
@@ -99,6 +101,9 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
     assert "a lower cache.layer avoids it" in printed
     np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
     assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
+    head, model = (models.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
+    first, last = (each.get_layer("MobileNet").get_layer("conv_pw_5") for each in (head, model))
+    assert np.abs(last.kernel.numpy() - first.kernel.numpy()).max() > 0
 
 
 def test_everything_thawed(run: Run) -> None:
@@ -117,6 +122,19 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
     stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
     assert (stored.dtype, stored.shape[1:]) == (np.uint8, (1, 32, 32, 3))
     assert np.isfinite(run.losses("model")).all()
+    with contextlib.chdir(run.folder):
+        train, validation = trained.picture_views(
+            stage.read_params(), features.read_facts(stage.FEATURES), None
+        )
+        kept = validation[0][0]["pictures"]
+        drawn = set()
+        for _ in range(3):
+            for number in range(len(train)):
+                drawn |= {picture.tobytes() for picture in train[number][0]["pictures"]}
+            train.on_epoch_end()
+    assert len(drawn) == 3 * len(stored)
+    pictures = np.load(run.folder / "data/features/validation_boundary.npy")
+    np.testing.assert_array_equal(kept, pictures[: len(kept), 0])
     first = run.losses("head")
     run.stages("train_head", cache=pixels, augment=turned)
     np.testing.assert_array_equal(run.losses("head"), first)
