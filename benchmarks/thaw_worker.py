@@ -6,7 +6,6 @@ Runs in a folder where `extract_features` has run.
 import thaw.quiet  # noqa: F401
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import stage
 import trained
 from processes import Job, serve
 from thaw import backbones, features, heads, images, models, params, runtime, training
-from thaw.cores import available
 from thaw.serialize import read_csv
 
 SCRATCH = Path("scratch")
@@ -53,9 +51,8 @@ def network() -> Job:
     batches = np.split(whole, range(features.BATCH, len(whole), features.BATCH))
 
     def job() -> int:
-        with ThreadPoolExecutor(available()) as pool:
-            found = pool.map(lambda batch: session.run(None, {source: batch}), batches)
-            return sum(len(outputs[0]) for outputs in found)
+        found = images.in_threads(lambda batch: session.run(None, {source: batch}), batches)
+        return sum(len(outputs[0]) for outputs in found)
 
     session.run(None, {source: batches[0]})
     return job
@@ -85,11 +82,7 @@ def fine_tuning(chosen: params.Params, validated: bool) -> Job:
     top = models.top(classifier, base, facts.boundary, chosen.head.pooling)
     width = models.width_below(base, facts.boundary)
     train, validation = trained.boundary_views(chosen, width)
-    optimizer = keras.optimizers.get(chosen.fine_tune.optimizer)
-    optimizer.learning_rate = chosen.fine_tune.learning_rate
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
-    top.compile(optimizer, loss, metrics=[accuracy], weighted_metrics=[])
+    training.compile_model(top, trained.recipe(chosen.fine_tune), len(train))
     counted = [features.read(stage.FEATURES, "train_labels")]
     if validated:
         counted.append(features.read(stage.FEATURES, "validation_labels"))

@@ -1,17 +1,9 @@
-"""Arrays in files, read a part at a time."""
+"""Arrays mapped from files, read a part at a time."""
 
 import mmap
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """Map an array into memory, without reading it."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def forget(array: NDArray[Any]) -> None:

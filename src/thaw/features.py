@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from thaw import backbones, heads, images
-from thaw.arrays import map_array
 from thaw.serialize import atomic, write_json
 
 BATCH = 8  # views that the network runs at once, in each thread
@@ -54,11 +53,7 @@ def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str
     cached, *maps = keras.Model(base.input, outputs)(
         backbones.preprocess(base.name, pictures), training=False
     )
-    if bottleneck == "full":
-        features = maps[0]
-    else:
-        pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
-        features = keras.ops.stack(pooled, axis=1)
+    features = maps[0] if bottleneck == "full" else heads.averages_and_maxima(maps)
     return keras.Model(pictures, [cached, features] if boundary else [features])
 
 
@@ -147,4 +142,5 @@ def read_facts(out: Path) -> Facts:
 
 def read(out: Path, name: str) -> NDArray[Any]:
     """Map an array of the cache into memory, without reading it."""
-    return map_array(out / f"{name}.npy")
+    array: NDArray[Any] = np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    return array

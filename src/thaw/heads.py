@@ -55,6 +55,11 @@ def pool(
     )
 
 
+def averages_and_maxima(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Feature maps, each (N, H, W, C), to (N, 2, D): what the cache keeps of them for `pool`."""
+    return keras.ops.stack([pool(kind, maps) for kind in ("average", "max")], axis=1)
+
+
 def layers(
     spec: HeadSpec, classes: int, mean: Array | None = None, deviation: Array | None = None
 ) -> list[keras.Layer]:

@@ -76,8 +76,7 @@ def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.M
     )
     if not maps:
         return keras.Model(pictures, [cached])
-    pooled = [heads.pool(kind, maps) for kind in ("average", "max")]
-    return keras.Model(pictures, [cached, keras.ops.stack(pooled, axis=1)])
+    return keras.Model(pictures, [cached, heads.averages_and_maxima(maps)])
 
 
 def width_below(base: keras.Model, boundary: int) -> int:

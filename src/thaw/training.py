@@ -140,11 +140,13 @@ def from_pictures(
         frozen: from pictures to these inputs; None for the pictures themselves, as float32.
     """
 
+    source = frozen.get_inputs()[0].name if frozen else ""
+
     def work(picture: tuple[int, int]) -> list[Array]:
         one = pixels(*picture)[None].astype(np.float32)
         if frozen is None:
             return [one]
-        outputs: list[Array] = frozen.run(None, {frozen.get_inputs()[0].name: one})
+        outputs: list[Array] = frozen.run(None, {source: one})
         return outputs
 
     def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
@@ -178,16 +180,7 @@ def fit(
     Returns:
         A row an epoch, the columns of `HISTORY`.
     """
-    rate: object = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        steps = recipe.epochs * len(train)
-        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-    optimizer = keras.optimizers.get(
-        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
-    )
-    optimizer.learning_rate = rate
-    loss, accuracy = _loss_and_accuracy(model)
-    model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
+    compile_model(model, recipe, recipe.epochs * len(train))
     history = model.fit(
         train,
         validation_data=validation,
@@ -200,6 +193,19 @@ def fit(
         (first_epoch + epoch + 1, *(float(history[column][epoch]) for column in columns))
         for epoch in range(recipe.epochs)
     ]
+
+
+def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
+    """Give a model that outputs logits its optimizer, for so many steps, its loss and accuracy."""
+    rate: object = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    optimizer = keras.optimizers.get(
+        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+    )
+    optimizer.learning_rate = rate
+    loss, accuracy = _loss_and_accuracy(model)
+    model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
 
 def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
