@@ -72,7 +72,9 @@ class Views(keras.utils.PyDataset):
             seed: of the order; None to keep the pictures' own, as in validation.
             first_epoch: where the order and the views go on from.
         """
-        super().__init__()
+        # Two workers: with one, Keras reads through a tf.data pipeline that tunes itself, and each
+        # epoch's end would wait for the tuner to wake, up to a minute.
+        super().__init__(workers=2, max_queue_size=2)
         self._read = read
         self._labels = labels
         self._weights = np.ones(len(labels), np.float32) if weights is None else weights
