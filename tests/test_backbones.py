@@ -12,7 +12,15 @@ from thaw import backbones
 from thaw.errors import ThawError
 
 SIZE = 32
-NETWORKS = ("MobileNetV2", "VGG16", "ResNet50", "EfficientNetB0", "DenseNet121")
+NETWORKS = (
+    "MobileNetV2",
+    "VGG16",
+    "ResNet50",
+    "EfficientNetB0",
+    "DenseNet121",
+    "MobileNetV3Small",  # adds and multiplies between its layers
+    "EfficientNetV2B0",  # takes its blocks from its argument `name`
+)
 FAMILIES = [
     "ConvNeXtTiny",
     "DenseNet121",

@@ -100,6 +100,28 @@ def test_classifier_preprocesses_pixels_itself(name: str) -> None:
     np.testing.assert_allclose(model(pictures()), expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
+def test_onnx_of_networks_that_tf2onnx_has_trouble_with(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = backbones.build(name, SIZE)
+    session = runtime.session(models.to_onnx(features.extractor(base, SIZE, 9, "full")))
+    expected = features.extractor(base, SIZE, 9, "full")(pictures())
+    for found, wanted in zip(session.run(None, {"picture": pictures()}), expected, strict=True):
+        tolerance = 1e-4 * np.abs(wanted).max()
+        np.testing.assert_allclose(found, wanted, atol=tolerance, rtol=0)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_network_that_onnx_lacks_operators_for() -> None:
+    """ConvNeXt is one: GELU's error function."""
+    picture = keras.Input((SIZE, SIZE, 3))
+    base = keras.Model(picture, keras.layers.Activation("gelu")(picture), name="ConvNeXtTiny")
+    classifier = keras.Model(picture, base(picture))
+    with pytest.raises(ThawError, match=r"base_model: ConvNeXtTiny .*Erfc.*choose another"):
+        models.to_onnx(classifier)
+
+
 PLAIN_KERAS = """
 import sys, numpy, keras
 assert "thaw" not in sys.modules

@@ -68,12 +68,14 @@ def build(name: str, image_size: int | None, weights: str | None = None) -> kera
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
     try:
-        return create(include_top=False, weights=weights, input_shape=shape, name=name)
+        base = create(include_top=False, weights=weights, input_shape=shape)
     except ValueError as error:
         raise ThawError(
             f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
             f"({str(error).splitlines()[0]}); give a larger one"
         ) from None
+    # Named here: EfficientNetV2 takes its blocks from its argument `name`.
+    return keras.Model(base.input, base.output, name=name)
 
 
 def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
@@ -127,22 +129,25 @@ def layer_index(base: keras.Model, layer: int | str, place: str) -> int:
 def bottlenecks(base: keras.Model) -> list[int]:
     """Indices of the layers through which everything passes, the input's among them.
 
-    `base.layers` is in topological order, so a layer is one exactly when no connection leads from
-    before it to after it: any path around it would have to make that jump.
+    `base.operations`, the layers and what is computed between them, is in topological order, so a
+    layer is one exactly when no connection leads from before it to after it: any path around it
+    would have to make that jump.
     """
-    position = {id(layer): index for index, layer in enumerate(base.layers)}
-    reach = [0] * len(base.layers)  # the furthest layer that takes this one's output
+    position = {id(operation): place for place, operation in enumerate(base.operations)}
+    reach = [0] * len(position)  # the furthest operation that takes this one's output
     for node in chain.from_iterable(base._nodes_by_depth.values()):
         target = position[id(node.operation)]
         for parent in node.parent_nodes:
             source = position[id(parent.operation)]
             reach[source] = max(reach[source], target)
     found = []
-    furthest = 0
-    for index in range(len(base.layers)):
-        if furthest <= index:
-            found.append(index)
-        furthest = max(furthest, reach[index])
+    index = furthest = 0
+    for operation, last in zip(base.operations, reach, strict=True):
+        if isinstance(operation, keras.layers.Layer):
+            if furthest <= position[id(operation)]:
+                found.append(index)
+            index += 1
+        furthest = max(furthest, last)
     return found
 
 
@@ -180,8 +185,9 @@ def above(base: keras.Model, index: int) -> keras.Model:
 
     Layers and weights are shared.
     """
-    position = {id(layer): place for place, layer in enumerate(base.layers)}
-    outputs = [o for o in base.outputs if position[id(o._keras_history.operation)] > index]
+    position = {id(operation): place for place, operation in enumerate(base.operations)}
+    start = position[id(base.layers[index])]
+    outputs = [o for o in base.outputs if position[id(o._keras_history.operation)] > start]
     return keras.Model(base.layers[index].output, outputs, name="above")
 
 

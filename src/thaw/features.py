@@ -50,7 +50,7 @@ def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     read = backbones.blocks(base) if bottleneck == "blocks" else [-1]
     outputs = [base.layers[index].output for index in (boundary, *read)]
-    cached, *maps = keras.Model(base.input, outputs)(
+    cached, *maps = keras.Model(base.input, outputs, name=base.name)(
         backbones.preprocess(base.name, pictures), training=False
     )
     features = maps[0] if bottleneck == "full" else heads.averages_and_maxima(maps)

@@ -5,20 +5,23 @@ import thaw.quiet  # noqa: F401
 import gc
 import io
 import json
+import logging
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
-import numpy as np
 import onnx
+import tensorflow as tf
+import tf2onnx
 
 from thaw import backbones, folding, heads
 from thaw.errors import ThawError
 from thaw.serialize import write_bytes
+
+logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
 
 
 def classifier(
@@ -147,15 +150,22 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
     Args:
         model: one input, any number of outputs.
         metadata: kept in the file as JSON texts, for whoever runs it.
+
+    Raises:
+        ThawError: when the network computes something that ONNX has no operator for.
     """
-    shape = [1, *model.inputs[0].shape[1:]]
-    model(np.zeros(shape, np.float32))  # Keras exports only a model that has been called
-    with tempfile.TemporaryDirectory() as temporary, _collecting_garbage():
-        path = str(Path(temporary) / "model.onnx")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # Keras's exporter names np.object
-            model.export(path, format="onnx", verbose=False)
-        exported = onnx.load(path)
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
+    # Not by Keras's `export`: it does the same, and takes as long again to look for resources.
+    function = tf.function(lambda pictures: model(pictures, training=False), signature)
+    with _collecting_garbage():
+        exported, _ = tf2onnx.convert.from_function(function, signature)
+    unknown = {n.op_type for n in exported.graph.node if not onnx.defs.has(n.op_type, n.domain)}
+    if unknown:
+        names = ", ".join(each.name for each in model.layers if isinstance(each, keras.Model))
+        raise ThawError(
+            f"params.yaml: base_model: {names or model.name} can't run on ONNX Runtime, which has "
+            f"no {' or '.join(sorted(unknown))}; choose another network"
+        )
     _make_canonical(exported)
     for key, value in (metadata or {}).items():
         exported.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
@@ -182,6 +192,10 @@ def _collecting_garbage() -> Iterator[None]:
 def _make_canonical(exported: onnx.ModelProto) -> None:
     """Rename tensors in order of use: tf2onnx names them by counters and the order of a set."""
     graph = exported.graph
+    read = {name for node in graph.node for name in node.input}
+    for item in list(graph.input):
+        if item.name not in read:  # a constant that was folded
+            graph.input.remove(item)
     names = {item.name: item.name for item in graph.input}
     arrays = {item.name: item for item in graph.initializer}
     used: list[onnx.TensorProto] = []
