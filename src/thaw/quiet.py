@@ -1,7 +1,8 @@
-"""Import TensorFlow without its start-up notes, which C++ code writes past Python's `stderr`.
+"""Import TensorFlow and Keras the same way on every machine.
 
-Modules that import Keras or TensorFlow import this one first. What an import that fails has written
-is shown.
+Without TensorFlow's start-up notes, which C++ code writes past Python's `stderr`; what an import
+that fails has written is shown. And with the defaults that Keras is shipped with, not those of the
+user's `keras.json`, from which results would follow. Modules that import either import this first.
 """
 
 import os
@@ -13,6 +14,7 @@ _stderr = os.dup(2)
 with tempfile.TemporaryFile() as _notes:
     os.dup2(_notes.fileno(), 2)
     try:
+        import keras
         import tensorflow  # noqa: F401
     except BaseException:
         _notes.seek(0)
@@ -21,3 +23,7 @@ with tempfile.TemporaryFile() as _notes:
     finally:
         os.dup2(_stderr, 2)
         os.close(_stderr)
+
+keras.config.set_floatx("float32")
+keras.config.set_image_data_format("channels_last")
+keras.config.set_epsilon(1e-7)
