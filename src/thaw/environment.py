@@ -24,6 +24,13 @@ PACKAGES = (
     "matplotlib",
     "dvc",
 )
+VARIABLES = (  # that make a processor compute as one with fewer instructions
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "GLIBC_TUNABLES",
+)
 WITHOUT_EFFECT = ("cores", "dvc")
 
 Environment = dict[str, str | int]
@@ -43,6 +50,7 @@ def here(threads: int) -> Environment:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return found | {
         "system": f"{platform.system()} {platform.machine()}",
