@@ -21,6 +21,5 @@ for _name in (
     "TF_SET_ONEDNN_FPMATH_MODE",
     "TF_USE_DEEP_CONV2D",
     "TF_XLA_FLAGS",
-    "XLA_FLAGS",
 ):
     os.environ.pop(_name, None)
