@@ -3,7 +3,6 @@
 import stage
 import trained
 from thaw import backbones, features, models, training
-from thaw.errors import run
 
 
 def main() -> None:
@@ -43,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

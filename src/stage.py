@@ -1,12 +1,14 @@
-"""What every stage script shares: where files lie, and reading `params.yaml`."""
+"""What every stage script shares: where files lie, `params.yaml`, and a note of what it ran on."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from thaw import cores, params
+from thaw import cores, environment, errors, params
 from thaw.errors import ThawError
 
 RAW = Path("data/raw")
@@ -18,6 +20,20 @@ MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 PREDICTIONS = Path("data/predictions.csv")
+# No output in dvc.yaml, so that dvc.lock is the same on every machine.
+ENVIRONMENT = METRICS / "environment.json"
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a stage's `main` as `errors.run` does, then note in metrics/ what it ran on."""
+
+    def main_and_note() -> None:
+        main()
+        now = environment.here(read_params().threads)
+        if note := environment.record(ENVIRONMENT, Path(sys.argv[0]).stem, now):
+            print(note, file=sys.stderr)
+
+    errors.run(main_and_note)
 
 
 def read_yaml(path: Path) -> object:

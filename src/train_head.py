@@ -3,7 +3,6 @@
 import stage
 import trained
 from thaw import backbones, features, heads, models, training
-from thaw.errors import run
 
 
 def main() -> None:
@@ -27,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -2,6 +2,8 @@ import io
 import json
 import os
 import random
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -204,6 +206,29 @@ def test_name_that_is_no_text_is_a_sentence(tmp_path: Path, raw: Path):
     with open(os.fsencode(source / "a") + b"/\xff.png", "wb") as file:
         file.write(b"x")
     assert r"'a/\udcff.png' has a control character or is not UTF-8; rename" in refused(source, raw)
+
+
+def test_names_that_the_locale_would_change(tmp_path: Path, raw: Path):
+    """In a Latin-1 locale `été` would be recorded as `Ã©tÃ©`, in plain C not at all."""
+    source = folders(tmp_path / "own", "été", "a")
+    script = (
+        "import sys; from pathlib import Path; from thaw.datasets import *; "
+        "entry = Entry(title='', layout='folders', licence=''); "
+        "bring(entry, sys.argv[1], Path(sys.argv[2]))"
+    )
+    plain_c = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain_c["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
+
+    def run(**settings: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-c", script, str(source), str(raw)]
+        env = os.environ | plain_c | settings
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    told = run().stderr.splitlines()[-1]
+    assert "would have another name elsewhere: this locale reads it as ascii" in told
+    assert "set PYTHONUTF8=1" in told
+    assert run(PYTHONUTF8="1").returncode == 0
+    assert read_labels(raw)[-1].label == "été"
 
 
 @pytest.mark.parametrize("name", ["a/x\ny.png", "a/x\ry.png", "a/\x1b[2J/x.png", "c\td/x.png"])

@@ -118,6 +118,16 @@ def test_download_without_a_hash_is_never_taken_from_the_cache(server: str, tmp_
     assert fetch(source, tmp_path).read_bytes() == CONTENT
 
 
+def test_downloads_without_a_hash_at_once_leave_each_other_alone(server: str, tmp_path: Path):
+    source = Source(f"{server}/good.zip")
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (fetch(source, folder) for folder in folders)
+    assert [first.parent, second.parent] == folders
+    assert first.read_bytes() == second.read_bytes() == CONTENT
+
+
 def test_same_file_name_at_two_addresses_is_kept_apart(server: str, tmp_path: Path):
     first, second = (fetch(Source(f"{server}/{at}/a.zip", SHA256), tmp_path) for at in "xy")
     assert first != second

@@ -3,7 +3,9 @@
 import thaw.quiet  # noqa: F401
 
 import hashlib
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -11,10 +13,17 @@ import keras
 import numpy as np
 import onnx
 import onnx.numpy_helper
+import pooch
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from thaw import backbones, pretrained
 from thaw.errors import ThawError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
 
 
 def refusal(catalogue: object, base_model: str, weights: str) -> str:
@@ -88,6 +97,27 @@ def test_imagenet_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal({}, "MobileNetV2", "imagenet")
     assert message.startswith("params.yaml: weights: imagenet: Keras can't download them (URL")
     assert message.endswith("set weights: pypi")
+
+
+def test_imagenet_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras downloads to where the file will lie, and trusts one that lies there."""
+    whole = tmp_path / "whole.h5"
+    network = backbones.build("MobileNetV2", None)
+    with h5py.File(whole, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    fetched = tmp_path / "fetched.h5"
+
+    def get_file(*_args: object, **_options: object) -> str:
+        if not fetched.exists():
+            fetched.write_bytes(whole.read_bytes()[:1000])
+            time.sleep(1)
+            fetched.write_bytes(whole.read_bytes())
+        return str(fetched)
+
+    monkeypatch.setattr(keras.src.applications.mobilenet_v2.file_utils, "get_file", get_file)
+    with ThreadPoolExecutor(2) as pool:
+        loaded = list(pool.map(lambda _: pretrained.load({}, "MobileNetV2", "imagenet"), range(2)))
+    assert all(same(network, each) for each in loaded)
 
 
 def distinct(variable: keras.Variable, seed: int) -> np.ndarray:

@@ -12,4 +12,14 @@ if importlib.util.find_spec("pydantic") is None:
 
 # Before anything imports them: TensorFlow's start-up notes are no news to a person who waits.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# What would change results from outside params.yaml doesn't hold here.
+os.environ |= {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "agg", "TF_ENABLE_ONEDNN_OPTS": "1"}
+for _name in (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_USE_DEEP_CONV2D",
+    "TF_XLA_FLAGS",
+):
+    os.environ.pop(_name, None)

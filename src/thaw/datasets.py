@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import struct
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -338,6 +339,11 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
                     ignored += 1
                     continue
                 name = path.relative_to(root).as_posix()
+                if not name.isascii() and sys.getfilesystemencoding() != "utf-8":
+                    raise ThawError(
+                        f"{address}: {name!a} would have another name elsewhere: this locale "
+                        f"reads it as {sys.getfilesystemencoding()}; set PYTHONUTF8=1 and try again"
+                    )
                 if UNWRITABLE.search(name):
                     raise ThawError(
                         f"{address}: {name!r} has a control character or is not UTF-8; rename it"

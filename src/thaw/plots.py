@@ -15,6 +15,8 @@ from thaw.images import Pixels
 from thaw.serialize import atomic
 
 mpl.use("Agg")
+mpl.rcdefaults()  # not those of the user's matplotlibrc
+mpl.rcParams["font.family"] = "DejaVu Sans"  # Matplotlib's own, and no other for what it lacks
 # Blue and vermilion of Okabe and Ito's palette: told apart by colour-blind people, and in grey.
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
 DPI = 100

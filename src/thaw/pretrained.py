@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import onnx
 import onnx.numpy_helper
+import pooch
+from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -81,8 +83,12 @@ def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
 
 
 def _imagenet(base_model: str) -> keras.Model:
+    lock = Path(pooch.os_cache("thaw")) / "imagenet.lock"
     try:
-        return backbones.build(base_model, None, weights="imagenet")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # Keras takes a file that another process has begun to download for a whole one.
+        with FileLock(lock):
+            return backbones.build(base_model, None, weights="imagenet")
     except ThawError:
         raise
     except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
