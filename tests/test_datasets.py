@@ -1,8 +1,13 @@
+import gzip
 import io
 import json
 import os
 import random
+import shutil
+import stat
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +16,7 @@ import pytest
 import yaml
 
 from helpers import folders, picture
+from thaw import datasets
 from thaw.datasets import Entry, Labelled, bring, entry, read_labels
 from thaw.errors import ThawError
 
@@ -392,13 +398,206 @@ def test_tar_entry_that_is_no_file_is_refused(tmp_path: Path, raw: Path, kind: b
     assert "a/link.png is no ordinary file" in refused(archive, raw)
 
 
-def test_zip_link_is_refused(tmp_path: Path, raw: Path):
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_zip_entry_that_is_no_file_is_refused(tmp_path: Path, raw: Path, kind: int):
     archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.zip")
     with zipfile.ZipFile(archive, "a") as opened:
         item = zipfile.ZipInfo("a/link.png")
-        item.external_attr = 0o120777 << 16
+        item.external_attr = (kind | 0o777) << 16
         opened.writestr(item, "/etc/passwd")
-    assert "a/link.png is a link" in refused(archive, raw)
+    assert "a/link.png is no ordinary file" in refused(archive, raw)
+
+
+def bomb(archive: Path, count: int, size: int) -> Path:
+    """An archive of `count` files of `size` zeros."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+            for number in range(count):
+                opened.writestr(f"a/{number}.png", bytes(size))
+    else:
+        with tarfile.open(archive, "w:gz") as opened:
+            for number in range(count):
+                item = tarfile.TarInfo(f"a/{number}.png")
+                item.size = size
+                opened.addfile(item, io.BytesIO(bytes(size)))
+    return archive
+
+
+@pytest.mark.parametrize("name", ["own.zip", "own.tar.gz"])
+@pytest.mark.parametrize(
+    ("count", "size"), [(1, 20_000_000), (20, 1_000_000), (300, 0)], ids=["big", "many", "empty"]
+)
+def test_bomb_is_refused_as_soon_as_it_shows(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int, size: int
+):
+    monkeypatch.setattr(datasets, "ALWAYS_FINE", 1_000_000)
+    monkeypatch.setattr(datasets, "MAX_RATIO", 10)
+    written = []
+    write = datasets._write_member
+    monkeypatch.setattr(
+        datasets, "_write_member", lambda *a: (written.append(a[1].name), write(*a))
+    )
+    text = refused(bomb(tmp_path / name, count, size), raw)
+    assert "would unpack to" in text
+    assert "unpack it and give the folder's path" in text
+    assert len(written) == (0 if name == "own.zip" or count == 1 else 1_000_000 // (4096 + size))
+
+
+def test_bomb_beside_the_root_is_refused_too(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(datasets, "ALWAYS_FINE", 1_000_000)
+    archive = bomb(tmp_path / "own.tar.gz", 1, 20_000_000)
+    assert "would unpack to" in refused(archive, raw, {**FOLDERS, "root": "b"})
+
+
+def test_archive_that_unpacks_to_its_own_size_is_no_bomb(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(datasets, "ALWAYS_FINE", 0)
+    source = folders(tmp_path / "own", "a", "b")
+    assert len(brought(packed(source, tmp_path / "own.zip"), raw)) == 4
+
+
+def test_more_than_the_disk_has_free_is_refused(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(datasets, "ALWAYS_FINE", 2**60)
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.tar")
+    with tarfile.open(archive, "a") as opened:
+        item = tarfile.TarInfo("a/9.png")
+        item.size = shutil.disk_usage(tmp_path).total
+        opened.fileobj.write(item.tobuf())
+    assert "free disk space" in refused(archive, raw)
+
+
+def test_zip_that_unpacks_to_more_than_it_declares_is_refused(tmp_path: Path, raw: Path):
+    archive = bomb(tmp_path / "own.zip", 1, 1_000_000)
+    declared, lie = (struct.pack("<I", size) for size in (1_000_000, 1000))
+    content = archive.read_bytes()
+    assert content.count(declared) == 2
+    archive.write_bytes(content.replace(declared, lie))
+    assert "is damaged (Bad CRC-32" in refused(archive, raw)
+
+
+def test_zeros_after_a_tar_are_not_held_in_memory(tmp_path: Path):
+    archive = tmp_path / "own.tar.gz"
+    with gzip.open(archive, "wb", compresslevel=1) as file:
+        with tarfile.open(fileobj=file, mode="w") as opened:
+            opened.addfile(tarfile.TarInfo("a/0.png"))
+        for _ in range(100):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    datasets.unpack(archive, tmp_path / "to", "own")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_header_that_would_fill_the_memory_is_refused(tmp_path: Path, raw: Path, form: int):
+    archive = tmp_path / "own.tar"
+    with tarfile.open(archive, "w", format=form) as opened:
+        opened.addfile(tarfile.TarInfo("a/0.png"))
+        opened.addfile(tarfile.TarInfo("a/" + "n" * 2_000_000))
+    assert "is damaged (a header of 2," in refused(archive, raw)
+
+
+def test_negative_size_is_refused(tmp_path: Path, raw: Path):
+    archive = tmp_path / "own.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as opened:
+        item = tarfile.TarInfo("a/0.png")
+        item.pax_headers = {"size": "-1024"}
+        opened.addfile(item)
+        opened.addfile(tarfile.TarInfo("b/0.png"))
+    assert "is damaged" in refused(archive, raw)
+
+
+@pytest.mark.parametrize("name", ["own.zip", "own.tar"])
+def test_entry_that_comes_twice_is_refused(tmp_path: Path, raw: Path, name: str):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / name)
+    again = "./a//0.png"
+    if name == "own.zip":
+        with zipfile.ZipFile(archive, "a") as opened:
+            opened.writestr(again, "x")
+    else:
+        with tarfile.open(archive, "a") as opened:
+            opened.addfile(tarfile.TarInfo(again))
+    assert "holds 0.png twice in one folder; repack it" in refused(archive, raw)
+
+
+def zip_with_name(archive: Path, name: bytes) -> Path:
+    """A zip whose first entry has that name, without a word of its encoding."""
+    placeholder = "a" * len(name)
+    with zipfile.ZipFile(archive, "w") as opened:
+        for each in (placeholder, "b/0.png"):
+            opened.writestr(each, "x")
+    archive.write_bytes(archive.read_bytes().replace(placeholder.encode(), name))
+    return archive
+
+
+def test_zip_name_that_is_utf8_without_saying_so(tmp_path: Path, raw: Path):
+    archive = zip_with_name(tmp_path / "own.zip", "Größe ☃/0.png".encode())
+    assert [row.label for row in brought(archive, raw)] == ["Größe ☃", "b"]
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp850", "cp1252", "shift_jis", "gbk"])
+def test_zip_name_in_another_encoding_is_refused(tmp_path: Path, raw: Path, encoding: str):
+    name = {"shift_jis": "犬の写真/0.png", "gbk": "小狗照片/0.png"}.get(encoding, "Größe/0.png")
+    archive = zip_with_name(tmp_path / "own.zip", name.encode(encoding))
+    assert "is not UTF-8; repack it with UTF-8 names, or unpack it" in refused(archive, raw)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_tar_name_in_another_encoding_is_refused(tmp_path: Path, raw: Path, form: int):
+    source = folders(tmp_path / "own", "Größe", "b", each=1)
+    with tarfile.open(tmp_path / "own.tar", "w", format=form, encoding="latin-1") as opened:
+        opened.add(source / "b" / "0.png", "b/0.png")
+        opened.add(source / "Größe" / "0.png", "Größe/0.png")
+    if form == tarfile.PAX_FORMAT:  # which always says UTF-8
+        assert len(brought(tmp_path / "own.tar", raw)) == 2
+    else:
+        assert "is not UTF-8; rename it" in refused(tmp_path / "own.tar", raw)
+
+
+def test_encrypted_zip_is_refused(tmp_path: Path, raw: Path):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.zip")
+    content = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(signature, at + 4)
+    archive.write_bytes(content)
+    text = refused(archive, raw)
+    assert "can't be unpacked here (a/0.png is encrypted); unpack it and give the folder" in text
+
+
+def test_compression_that_python_lacks_is_a_sentence(tmp_path: Path, raw: Path):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.zip")
+    content = archive.read_bytes()
+    deflate64 = content.replace(b"PK\3\4\x14\0\0\0\0\0", b"PK\3\4\x14\0\0\0\x09\0")
+    head = b"PK\1\2\x14\x03\x14\0\0\0"
+    assert head in content
+    archive.write_bytes(deflate64.replace(head + b"\0\0", head + b"\x09\0"))
+    assert "can't be unpacked here (That compression method" in refused(archive, raw)
+
+
+def test_zip_as_the_last_entry_of_a_tar(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    packed(folders(tmp_path / "other", "x", "y"), source / "b" / "z.zip")
+    rows = brought(packed(source, tmp_path / "own.tar"), raw)
+    assert [row.path for row in rows] == ["a/0.png", "b/0.png"]
+
+
+def test_damaged_bz2_is_refused(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    (source / "a" / "1.bmp").write_bytes(random.Random(1).randbytes(1_000_000))
+    archive = Path(shutil.make_archive(str(tmp_path / "own"), "bztar", source))
+    content = bytearray(archive.read_bytes())
+    content[-10_000] ^= 0xFF
+    archive.write_bytes(content)
+    assert "is damaged (Invalid data stream)" in refused(archive, raw)
 
 
 @pytest.mark.parametrize("name", ["own.zip", "own.tar.gz"])

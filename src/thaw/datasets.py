@@ -1,6 +1,7 @@
 """Datasets: an entry of `datasets.yaml` becomes a folder of pictures and a table of labels."""
 
 import csv
+import errno
 import io
 import lzma
 import math
@@ -44,11 +45,24 @@ DAMAGE = (  # what zipfile and tarfile make of bad bytes
     lzma.LZMAError,
     struct.error,
     EOFError,
-    IndexError,
+    ArithmeticError,
+    LookupError,
     RuntimeError,
     ValueError,
 )
-UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, bytes not UTF-8
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, not UTF-8
+# What an archive may unpack to: pictures are packed already, so that more is no dataset.
+MAX_RATIO, ALWAYS_FINE = 100, 2**30  # times its own size, or bytes
+BLOCK = 4096  # bytes of disk that even an empty file takes
+ENCRYPTED, UTF8 = 0x1, 0x800  # flags of a zip's entry
+HEADERS = (  # of a tar, which tarfile reads into memory
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+MAX_HEADER = 2**20  # bytes of one
 
 
 class _Model(BaseModel):
@@ -210,59 +224,123 @@ def read_labels(raw: Path) -> list[Labelled]:
     return [Labelled(**row) for row in read_csv(raw / "labels.csv")]
 
 
+class _TarInfo(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size > MAX_HEADER and member.type in HEADERS:
+            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+        return member
+
+
 def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
     """Unpack the part of an archive that lies below `root`.
 
     Raises:
-        ThawError: when it isn't an archive, is damaged, lacks `root`, or an entry would climb out.
+        ThawError: when it isn't an archive, is damaged, lacks `root`, would unpack to far more
+            than its own size or than the disk has free, or an entry isn't an ordinary file, would
+            climb out, comes twice or has a name in an unknown encoding.
     """
-    prefix = PurePosixPath(root)
-    count = 0
+    free = shutil.disk_usage(to.parent).free
+    allowed = min(free, max(ALWAYS_FINE, MAX_RATIO * archive.stat().st_size))
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                members = [item for item in opened.infolist() if not item.is_dir()]
-                for item in tqdm(members, "unpacking", unit=" files", disable=None):
-                    target = _member_path(item.filename, prefix, address)
-                    if target is None:
-                        continue
-                    if stat.S_ISLNK(item.external_attr >> 16):
-                        raise ThawError(f"{address}: {item.filename} is a link; repack it without")
-                    with opened.open(item) as packed:
-                        _write_member(packed, to / target)
-                    count += 1
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as opened_tar:
-                for member in tqdm(opened_tar, "unpacking", unit=" files", disable=None):
-                    target = _member_path(member.name, prefix, address)
-                    if member.isdir() or target is None:
-                        continue
-                    packed_tar = opened_tar.extractfile(member) if member.isfile() else None
-                    if packed_tar is None:
-                        raise ThawError(
-                            f"{address}: {member.name} is no ordinary file; repack it without"
-                        )
-                    with packed_tar:
-                        _write_member(packed_tar, to / target)
-                    count += 1
-                _check_end(opened_tar)
+        # The tar first: a zip as its last entry makes it look like a zip.
+        if tarfile.is_tarfile(archive):
+            count = _unpack_tar(archive, to, address, PurePosixPath(root), allowed)
+        elif zipfile.is_zipfile(archive):
+            count = _unpack_zip(archive, to, address, PurePosixPath(root), allowed)
         else:
             raise ThawError(
                 f"{address} is not an archive that can be read ({', '.join(ARCHIVES)}) nor a folder"
             )
-    except DAMAGE as error:
+    except NotImplementedError as error:
+        raise ThawError(
+            f"{address} can't be unpacked here ({error}); unpack it and give the folder's path"
+        ) from None
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk; those of bad bytes are bz2's and of a seek to nowhere
         raise ThawError(f"{address} is damaged ({error}); fetch it again") from None
     if count == 0:
         raise ThawError(f"{address} holds nothing below {root or 'its top'}; mend `root`")
+
+
+def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
+    with zipfile.ZipFile(archive) as opened:
+        members = [item for item in opened.infolist() if not item.is_dir()]
+        # Reading stops at the size declared here, whatever is packed.
+        _check_size(sum(BLOCK + item.file_size for item in members), allowed, address)
+        targets = [_member_path(_zip_name(item, address), root, address) for item in members]
+        wanted = [
+            (item, to / target)
+            for item, target in zip(members, targets, strict=True)
+            if target is not None
+        ]
+        for item, _ in wanted:
+            if stat.S_IFMT(item.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise ThawError(
+                    f"{address}: {item.filename} is no ordinary file; repack it without"
+                )
+            if item.flag_bits & ENCRYPTED:
+                raise NotImplementedError(f"{item.filename} is encrypted")
+        for item, path in tqdm(wanted, "unpacking", unit=" files", disable=None):
+            with opened.open(item) as packed:
+                _write_member(packed, path, address)
+    return len(wanted)
+
+
+def _unpack_tar(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
+    count = 0
+    total = 0
+    with tarfile.open(archive, tarinfo=_TarInfo) as opened:
+        for member in tqdm(opened, "unpacking", unit=" files", disable=None):
+            if member.size < 0:
+                raise tarfile.ReadError(f"{member.name} has a negative size")
+            total += BLOCK + member.size
+            _check_size(total, allowed, address)
+            target = _member_path(member.name, root, address)
+            if member.isdir() or target is None:
+                continue
+            packed = opened.extractfile(member) if member.isfile() else None
+            if packed is None:
+                raise ThawError(f"{address}: {member.name} is no ordinary file; repack it without")
+            with packed:
+                _write_member(packed, to / target, address)
+            count += 1
+        _check_end(opened)
+    return count
+
+
+def _check_size(unpacked: int, allowed: int, address: str) -> None:
+    if unpacked > allowed:
+        raise ThawError(
+            f"{address} would unpack to {unpacked:,} bytes or more, and {allowed:,} are allowed "
+            f"(the free disk, and {MAX_RATIO} times its own size); free disk space, or unpack it "
+            "and give the folder's path"
+        )
+
+
+def _zip_name(item: zipfile.ZipInfo, address: str) -> str:
+    """A zip says of a name only whether it is UTF-8, and many that are don't say so."""
+    if item.flag_bits & UTF8 or item.filename.isascii():
+        return item.filename
+    try:
+        return item.filename.encode("cp437").decode()  # cp437: as zipfile read it
+    except UnicodeError:
+        raise ThawError(
+            f"{address}: {item.filename!r} is not UTF-8; repack it with UTF-8 names, or unpack it "
+            "and give the folder's path"
+        ) from None
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
     """An archive ends in blocks of zeros; tarfile stops at anything else without a word."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
-    ending = archive.fileobj.read(-1)  # all of it, since gzip compares its checksum at the end
-    if not ending.startswith(bytes(tarfile.BLOCKSIZE)):
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("its end is missing")
+    while archive.fileobj.read(2**20):
+        pass  # gzip compares its checksum at the end
 
 
 def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath | None:
@@ -273,7 +351,9 @@ def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath 
     return path.relative_to(root) if path.is_relative_to(root) else None
 
 
-def _write_member(packed: IO[bytes], target: Path) -> None:
+def _write_member(packed: IO[bytes], target: Path, address: str) -> None:
+    if target.is_file():
+        raise ThawError(f"{address} holds {target.name} twice in one folder; repack it")
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(packed, file)
