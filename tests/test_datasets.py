@@ -1,3 +1,4 @@
+import csv
 import gzip
 import io
 import json
@@ -178,7 +179,10 @@ def test_hidden_and_other_files_are_left_out(
     (source / "a" / "notes.txt").write_text("")
     (source / "b" / "Thumbs.db").write_text("")
     assert [row.path for row in brought(source, raw)] == ["a/0.png", "b/0.png"]
-    assert "2 files left out" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        "1 pictures left out: in no class's folder\n"
+        "2 files left out: not .jpg, .jpeg, .png, .bmp, .gif\n"
+    )
 
 
 def test_loop_of_links_ends(tmp_path: Path, raw: Path):
@@ -222,10 +226,81 @@ def test_name_with_a_control_character_is_refused(tmp_path: Path, raw: Path, nam
     assert f"{name!r} has a control character" in refused(source, raw)
 
 
-def test_named_pipe_is_a_sentence(tmp_path: Path, raw: Path):
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_picture_that_is_no_file_is_a_sentence(tmp_path: Path, raw: Path, kind: str):
     source = folders(tmp_path / "own", "a", "b", each=1)
-    os.mkfifo(source / "a" / "1.png")
-    assert "is a named pipe" in refused(source, raw)
+    path = source / "a" / "1.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:  # of /dev/zero, a copy would never end
+        path.symlink_to("/dev/zero")
+    assert "a/1.png is no ordinary file; move it away" in refused(source, raw)
+
+
+def test_folder_called_like_a_picture_is_a_folder(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", "a.png", "b", each=1)
+    picture(source / "b" / "more.png" / "1.png")
+    paths = [row.path for row in brought(source, raw)]
+    assert paths == ["a.png/0.png", "b/0.png", "b/more.png/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("cats", "Cats"), ("STRASSE", "straße"), ("caf\u00e9", "cafe\u0301"), ("É", "e\u0301")],
+)
+@pytest.mark.parametrize("parts", [("", ""), ("train/", "val/")])
+def test_classes_that_some_disks_take_for_one_are_refused(
+    tmp_path: Path, raw: Path, first: str, second: str, parts: tuple[str, str]
+):
+    for part, name in zip(parts, (first, second), strict=True):
+        folders(tmp_path / "own" / part, name, "other", each=1)
+    text = refused(tmp_path / "own", raw)
+    assert f"the classes {first!a} and {second!a}" in text or f"{second!a} and {first!a}" in text
+    assert "the same but for case or Unicode form; rename one" in text
+
+
+def test_class_is_called_the_same_in_either_unicode_form(tmp_path: Path, raw: Path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    source = folders(tmp_path / "own", apart, "b", each=1)
+    rows = brought(source, raw, classes=["b", composed])
+    assert [(row.path, row.label) for row in rows] == [
+        ("b/0.png", "b"),
+        (f"{apart}/0.png", composed),
+    ]
+    assert classes(raw) == ["b", composed]
+
+
+def test_files_without_a_suffix_are_told(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = folders(tmp_path / "own", "a", "b", each=2)
+    (source / "a" / "1.png").rename(source / "a" / "1")
+    (source / "a" / "0.png").rename(source / "a" / "png")
+    assert "has no picture of the class a (.jpg" in refused(source, raw)
+    assert "2 files left out" in capsys.readouterr().out
+
+
+def test_names_with_quotes_and_commas(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", '$x$, "it\'s"', "-שלום", each=1)
+    for name in ('a,"b".png', "'; --.png", "$5 `x`.png", "#1 ?%20&.png", " .png", "-.png"):
+        picture(source / "-שלום" / name)
+    rows = brought(source, raw)
+    assert len(rows) == 8
+    assert classes(raw) == ['$x$, "it\'s"', "-שלום"]
+    again = brought(packed(source, tmp_path / "own.zip"), tmp_path / "again" / "raw")
+    assert again == rows
+
+
+def test_folder_of_many_files(tmp_path: Path, raw: Path):
+    """Time and memory are in proportion: 101,000 pictures took 17 seconds and 81 MB once."""
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    for number in range(1, 2000):
+        os.link(source / "a" / "0.png", source / "a" / f"{number}.png")
+    tracemalloc.start()
+    assert len(brought(source, raw)) == 2001
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 2000
 
 
 def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
@@ -239,7 +314,7 @@ def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ([], "holds 0 class (no folder); a classifier needs two or more: one folder a class"),
+        ([], "holds no class (no folder); a classifier needs two or more: one folder a class"),
         (["cats"], "holds 1 class (cats)"),
     ],
 )
@@ -597,7 +672,7 @@ def test_damaged_bz2_is_refused(tmp_path: Path, raw: Path):
     content = bytearray(archive.read_bytes())
     content[-10_000] ^= 0xFF
     archive.write_bytes(content)
-    assert "is damaged (Invalid data stream)" in refused(archive, raw)
+    assert "is damaged (" in refused(archive, raw)
 
 
 @pytest.mark.parametrize("name", ["own.zip", "own.tar.gz"])
@@ -718,6 +793,12 @@ def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
         ("/etc/passwd 0.5 mono", "'/etc/passwd' would be written outside"),
         ("pictures/3.png nan mono", "line 2: probability is 'nan', not a number"),
         ("pictures/0.png 0.5 mono", "line 2 names pictures/0.png a second time; remove one"),
+        ("pictures/./0.png 0.5 mono", "line 2 names pictures/./0.png a second time"),
+        ("pictures/\x1b[2J.png 0.5 mono", r"'pictures/\x1b[2J.png', with a control character"),
+        ("n" * 5000 + " 0.5 mono", "which is not there; mend the line"),
+        ("pictures 0.5 mono", "line 2 names pictures, which is not there"),
+        ("pictures/my dog.png 0.5 mono", "line 2 has 4 columns, not 3; mend the line"),
+        ("pictures/3.png inf mono", "line 2: probability is 'inf', not a number"),
     ],
 )
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -727,6 +808,43 @@ def test_wrong_line_is_named(tmp_path: Path, raw: Path, line: str, told: str, ki
     if kind == "zip":
         source = packed(source, tmp_path / "own.zip")
     assert told in refused(source, raw, TABLE)
+
+
+STRANGE = ["pictures/0.png", "pictures/1, 2.png", 'pictures/"3".png', "pictures/4 5", "pictures/'6"]
+
+
+def test_table_of_strange_names(tmp_path: Path, raw: Path):
+    source = tmp_path / "own"
+    for name in STRANGE:
+        picture(source / "data" / f"{name}.png").rename(source / "data" / name)
+    buffer = io.StringIO()
+    labels = ["intact", "defective"] * 3
+    csv.writer(buffer).writerows(
+        (name, label, "") for name, label in zip(STRANGE, labels, strict=False)
+    )
+    (source / "data" / "labels.csv").write_bytes(b"\xef\xbb\xbf" + buffer.getvalue().encode())
+    rows = brought(source, raw, **named(separator=","))
+    assert {row.path: row.label for row in rows} == {
+        f"data/{name}": label for name, label in zip(STRANGE, labels, strict=False)
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"pictures/1.png,intact,x',
+        '"pictures/1.png"x,intact,x',
+        f"pictures/1.png,{'x' * 200_000},x",
+    ],
+)
+def test_line_that_is_no_csv_is_a_sentence(tmp_path: Path, raw: Path, line: str):
+    source = table(tmp_path / "own", "pictures/0.png,intact,x", line)
+    assert "data/labels.csv" in refused(source, raw, named(separator=","))
+
+
+def test_empty_table(tmp_path: Path, raw: Path):
+    told = refused(table(tmp_path / "own", "", " "), raw, TABLE)
+    assert "has no picture of the class intact, defective" in told
 
 
 def test_unknown_name_in_a_table(tmp_path: Path, raw: Path):
@@ -772,6 +890,13 @@ def test_own_catalogue_is_well_formed():
         ({"own": {**FOLDERS, "layout": "tree"}}, "own.layout: .*'folders' or 'table'"),
         ({"own": {**FOLDERS, "split": {"test": 1.5}}}, "own.split.test: .*less than 1"),
         ({"own": {**FOLDERS, "size": "big"}}, "own.size: "),
+        ({"own": {**FOLDERS, "sha256": "ABC"}}, "own.sha256: "),
+        ({"own": {**FOLDERS, "classes": ["a", "b", "a"]}}, "own: `classes` names a twice; remove"),
+        ({"own": {**FOLDERS, "classes": ["caf\u00e9", "cafe\u0301"]}}, "names café twice"),
+        ({"own": {**FOLDERS, "classes": ["a\n", "b"]}}, r"'a.n' in `classes` has a control char"),
+        ({"own": {**FOLDERS, "classes": [True, False]}}, "own.classes.0: .*valid string"),
+        ({"own": named(separator=";;")}, "own.table.separator: "),
+        ({"own": named(separator="\n")}, "own.table.separator: "),
         ({"own": {"title": "x", "layout": "folders"}}, "own.licence: field required"),
         (
             {"own": named(picture="File")},

@@ -11,6 +11,7 @@ import stat
 import struct
 import tarfile
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -19,7 +20,7 @@ from gzip import BadGzipFile
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from tqdm import tqdm
 
 from thaw.errors import ThawError, shortlist
@@ -65,6 +66,11 @@ HEADERS = (  # of a tar, which tarfile reads into memory
 MAX_HEADER = 2**20  # bytes of one
 
 
+def _composed(name: str) -> str:
+    """In the Unicode form NFC: macOS may write an é as two characters."""
+    return unicodedata.normalize("NFC", name)
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,7 +80,7 @@ class Table(_Model):
 
     path: str
     columns: list[str]
-    separator: str | None = None  # None: any white space
+    separator: Annotated[str, Field(pattern=r'^[^"\r\n]$')] | None = None  # None: any white space
     picture: str
     label: str
     threshold: float | None = None  # at or above it the second class, below it the first
@@ -102,11 +108,11 @@ class Entry(_Model):
 
     title: str
     source: str | None = None
-    sha256: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     size: int | None = None
     layout: Literal["folders", "table"]
     root: str = ""
-    classes: list[str] | None = None
+    classes: list[Annotated[str, AfterValidator(_composed)]] | None = None
     table: Table | None = None
     split: Shares = Shares()
     licence: str
@@ -118,6 +124,11 @@ class Entry(_Model):
             raise ValueError("layout table needs `table` and `classes`")
         if self.table and self.table.threshold is not None and len(self.classes or ()) != 2:
             raise ValueError("table.threshold needs two `classes`: below it, and from it on")
+        for name in self.classes or ():
+            if UNWRITABLE.search(name):
+                raise ValueError(f"{name!r} in `classes` has a control character; rename it")
+            if self.classes and self.classes.count(name) > 1:
+                raise ValueError(f"`classes` names {name} twice; remove one")
         return self
 
 
@@ -387,7 +398,7 @@ def _read_layout(chosen: Entry, root: Path, address: str) -> tuple[list[Labelled
     counts = Counter(row.label for row in rows)
     if len(classes) < 2:
         raise ThawError(
-            f"{address} holds {len(classes)} class ({shortlist(classes) or 'no folder'}); "
+            f"{address} holds {len(classes) or 'no'} class ({shortlist(classes) or 'no folder'}); "
             "a classifier needs two or more: one folder a class"
         )
     if empty := [name for name in classes if not counts[name]]:
@@ -409,10 +420,18 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
         groups = [("", root)]
     rows: list[Labelled] = []
     ignored = 0
-    classes: set[str] = set()
+    classes: dict[str, str] = {}  # what tells a class from others, and its folder
+    if loose := _loose({root, *(folder for _, folder in groups)}):
+        print(f"{loose} pictures left out: in no class's folder")
     for part, folder in groups:
         for class_folder in _folders(folder):
-            classes.add(class_folder.name)
+            label = _composed(class_folder.name)
+            like = classes.setdefault(label.casefold(), class_folder.name)
+            if like != class_folder.name:
+                raise ThawError(
+                    f"{address} has the classes {like!a} and {class_folder.name!a}, the same but "
+                    "for case or Unicode form; rename one, since some disks take them for one"
+                )
             for path in walk(class_folder):
                 if path.suffix.lower() not in SUFFIXES:
                     ignored += 1
@@ -422,10 +441,16 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
                     raise ThawError(
                         f"{address}: {name!r} has a control character or is not UTF-8; rename it"
                     )
-                rows.append(Labelled(name, class_folder.name, part))
+                rows.append(Labelled(name, label, part))
     if ignored:
         print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
-    return rows, sorted(classes)
+    return rows, sorted(_composed(name) for name in classes.values())
+
+
+def _loose(folders: set[Path]) -> int:
+    """How many pictures lie there beside the class folders."""
+    beside = (path for folder in folders for path in folder.iterdir() if not hidden(path.name))
+    return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in beside)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -443,12 +468,24 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
     if not path.is_file():
         raise ThawError(f"{address} holds no {table.path}; mend `table.path` in datasets.yaml")
     try:
-        text = io.StringIO(path.read_bytes().decode(), newline="")
+        text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError:
         raise ThawError(f"{address}: {table.path} is not UTF-8; save it as UTF-8") from None
+    try:
+        return _read_lines(text, root, table, classes, address)
+    except csv.Error as error:
+        raise ThawError(
+            f"{address}: {table.path} is no table ({error}); look for a quote that isn't closed"
+        ) from None
+
+
+def _read_lines(
+    text: io.StringIO, root: Path, table: Table, classes: list[str], address: str
+) -> list[Labelled]:
+    folder = (root / table.path).parent
     rows: dict[str, Labelled] = {}
     lines = (
-        csv.reader(text, delimiter=table.separator)
+        csv.reader(text, delimiter=table.separator, strict=True)
         if table.separator
         else (line.split() for line in text)
     )
@@ -457,15 +494,21 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
             continue
         place = f"{address}: {table.path}, line {number}"
         if len(cells) != len(table.columns):
-            raise ThawError(f"{place} has {len(cells)} columns, not {len(table.columns)}")
+            raise ThawError(
+                f"{place} has {len(cells)} columns, not {len(table.columns)}; mend the line"
+            )
         row = dict(zip(table.columns, cells, strict=True))
         picture = row[table.picture]
-        if (
-            _member_path(picture, PurePosixPath(), address) is None
-            or not (path.parent / picture).is_file()
-        ):
-            raise ThawError(f"{place} names {picture}, which is not there")
-        name = (path.parent / picture).relative_to(root).as_posix()
+        if UNWRITABLE.search(picture):
+            raise ThawError(f"{place} names {picture!r}, with a control character; rename it")
+        _member_path(picture, PurePosixPath(), address)
+        try:
+            there = (folder / picture).is_file()
+        except OSError:  # too long for a name
+            there = False
+        if not there:
+            raise ThawError(f"{place} names {picture}, which is not there; mend the line")
+        name = (folder / picture).relative_to(root).as_posix()
         if name in rows:
             raise ThawError(f"{place} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(
@@ -485,6 +528,7 @@ def _label(value: str, table: Table, classes: list[str], place: str) -> str:
         if not math.isfinite(number):
             raise ThawError(f"{place}: {table.label} is {value!r}, not a number")
         return classes[int(number >= table.threshold)]
+    value = _composed(value)
     if value not in classes:
         raise ThawError(f"{place}: {table.label} is {value!r}, not one of {shortlist(classes)}")
     return value
@@ -495,6 +539,11 @@ def _copy(root: Path, images: Path, names: list[str]) -> None:
         target = images / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if not stat.S_ISREG((root / name).stat().st_mode):
+                raise ThawError(f"{root / name} is no ordinary file; move it away")
             shutil.copyfile(root / name, target)
         except OSError as error:
-            raise ThawError(f"{root / name} can't be copied ({error.strerror or error})") from None
+            raise ThawError(
+                f"{root / name} can't be copied ({error.strerror or error}); "
+                "mend or remove it, or free disk space"
+            ) from None
