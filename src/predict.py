@@ -12,14 +12,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from thaw.errors import ThawError, run
+from thaw.errors import ThawError, one_line, run
 from thaw.files import SUFFIXES, walk
 from thaw.inference import Classifier, Result
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture or a folder")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a picture or a folder; write ./-1.png where a name begins with a dash",
+    )
     parser.add_argument(
         "--model", type=Path, default=Path("models/model.onnx"), help="default: %(default)s"
     )
@@ -63,7 +69,7 @@ def record(result: Result, classes: list[str]) -> dict[str, object]:
 
 def print_table(records: Iterator[dict[str, object]], width: int) -> None:
     for each in records:
-        path = each["path"]
+        path = one_line(str(each["path"]))
         if each["class"] is None:
             tqdm.write(f"{path:<{width}}  can't be read: {each['error']}")
         else:
@@ -72,7 +78,9 @@ def print_table(records: Iterator[dict[str, object]], width: int) -> None:
 
 def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "class", "confidence", *classes, "error"])
+    own = ("path", "class", "confidence", "error")
+    named = [f"class {name}" if name in own else name for name in classes]
+    writer.writerow([*own[:3], *named, own[3]])
     for each in records:
         by_class = each.get("probabilities")
         shares = (
@@ -103,7 +111,7 @@ def main() -> None:
     elif given.csv:
         print_csv(records(), classifier.classes)
     else:
-        print_table(records(), max(len(str(path)) for path in paths))
+        print_table(records(), max(len(one_line(str(path))) for path in paths))
     if bad:
         raise ThawError(f"{bad} of {len(paths)} pictures can't be read; they are listed above")
 

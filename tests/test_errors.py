@@ -1,6 +1,12 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from thaw.errors import ThawError, run, shortlist
+
+SOURCES = Path(__file__).parents[1] / "src"
 
 
 def raising(error: BaseException):
@@ -15,6 +21,8 @@ def raising(error: BaseException):
     [
         (ThawError("threads: 0: give 1"), "error: threads: 0: give 1"),
         (FileNotFoundError(2, "No such file", "a.csv"), "error: a.csv is missing; run `dvc repro`"),
+        (FileNotFoundError(2, "No such file", "a\n.csv"), r"error: a\n.csv is missing"),
+        (ThawError("a\nb\x1b[2J\x9b: ü"), r"error: a\nb\x1b[2J\x9b: ü"),
         (KeyboardInterrupt(), "error: interrupted"),
     ],
 )
@@ -45,3 +53,14 @@ def test_run_calls_main_once():
 )
 def test_shortlist(names: list[str], limit: int, text: str):
     assert shortlist(names, limit) == text
+
+
+def test_output_that_cannot_be_encoded_is_escaped():
+    script = "from thaw.errors import run; run(lambda: print('ü \\udcff'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(SOURCES)},
+        check=True,
+    )
+    assert done.stdout == b"\\xfc \\udcff\n"

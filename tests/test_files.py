@@ -23,6 +23,24 @@ def test_walk_is_sorted_skips_the_hidden_and_ends(tmp_path: Path):
     assert found == ["a.png", "b/1.png", "b/2.png"]
 
 
+def test_linked_folder_is_gone_into_once_and_loops_end(tmp_path: Path):
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for path in (photos / "a.png", elsewhere / "b.png", elsewhere / "deep" / "c.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for link, target in {
+        photos / "more": elsewhere,
+        photos / "same": elsewhere,
+        photos / "up": tmp_path,
+        photos / "self": photos / "self",
+        elsewhere / "back": photos,
+        elsewhere / "deep" / "loop": elsewhere,
+    }.items():
+        link.symlink_to(target)
+    found = [path.relative_to(photos).as_posix() for path in walk(photos)]
+    assert found == ["a.png", "self", "more/b.png", "more/deep/c.png"]
+
+
 def test_folder_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(ThawError, match=r"none can't be read \(No such file .*\); change"):
         list(walk(tmp_path / "none"))

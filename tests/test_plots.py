@@ -95,11 +95,27 @@ def test_confusion_is_darkest_where_most_pictures_are(tmp_path: Path):
     assert dark.max(axis=0)[1] < found.shape[1] * 0.7  # the first column
 
 
-NAMES = ["with space", "Größe", "a_b^c", "100 %", "&<", "-", "$5", "$x$", r"$\no$"]
+NAMES = [
+    "with space",
+    "Größe",
+    "a_b^c",
+    "100 %",
+    "&<",
+    "-",
+    "$5",
+    "$x$",
+    r"$\no$",
+    "שלום",
+    'a, "b"',
+    "n" * 250,
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("error")  # of Matplotlib, when names leave no place for the matrix
 def test_names_are_shown_as_they_are(tmp_path: Path, name: str):
-    plots.grid([plots.Tile(pixels(), f"{name} 90%\nwrong: is {name}")], name, tmp_path / "a.png")
+    plots.grid(
+        [plots.Tile(pixels(), f"{name} 90%\nwrong: is {name}")], name[:9], tmp_path / "a.png"
+    )
     plots.confusion_matrices([("Head", TABLE)], [name, "b"], tmp_path / "b.png")
     assert drawn(tmp_path / "b.png").std() > 10

@@ -183,6 +183,64 @@ def test_good_pictures_exit_with_0_and_the_model_is_found_where_it_lies(tmp_path
     assert done.returncode == 0
 
 
+NAMES = ["a\nb.png", 'say "x", y.png', "-1.png", "\udcff.png", "\x1b[2J.png", "שלום.png", "$x$.png"]
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    """A folder of pictures with `NAMES`; "\udcff" is how Python calls the byte 255."""
+    folder = tmp_path / "strange"
+    for name in NAMES:
+        plain(folder / "0.png", "blue").rename(folder / name)
+    return folder
+
+
+def test_strange_file_names_come_out_whole(strange: Path, two: Path):
+    expected = sorted(NAMES)
+    done = predict(strange.name, "--json", "--model", two, cwd=strange.parent)
+    assert [Path(each["path"]).name for each in json.loads(done.stdout)] == expected
+    done = predict(strange.name, "--csv", "--model", two, cwd=strange.parent)
+    escaped = [name.replace("\udcff", r"\udcff") for name in expected]
+    rows = csv.DictReader(io.StringIO(done.stdout, newline=""))
+    assert [Path(row["path"]).name for row in rows] == escaped
+    assert done.returncode == 0
+
+
+def test_strange_file_names_take_a_line_each_in_the_table(strange: Path, two: Path):
+    done = predict(strange.name, "--model", two, cwd=strange.parent)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(NAMES)
+    assert all(line.endswith("99.4%  cold") for line in lines)
+    assert any(line.startswith(r"strange/a\nb.png ") for line in lines)
+    assert "\x1b" not in done.stdout
+
+
+def test_error_with_a_strange_name_is_one_line(tmp_path: Path, two: Path):
+    (tmp_path / "a\nb").mkdir()
+    done = predict("a\nb", "--model", two, cwd=tmp_path)
+    assert done.stderr.startswith(r"error: a\nb holds no picture")
+    assert done.stderr.count("\n") == 1
+
+
+CLASSES = ["-rf", 'say "x", y', "$x$", "שלום", "Größe.v2", "error", "path"]
+
+
+def test_strange_class_names_come_out_whole(tmp_path: Path):
+    facts = {"classes": CLASSES, "image_size": 8, "symmetries": AS_IS}
+    weights = [[0.0] * len(CLASSES)] * 2 + [[0.01 * number for number in range(len(CLASSES))]]
+    model = onnx_model(tmp_path / "a.onnx", weights, **facts)
+    plain(tmp_path / "a.png", "blue")
+    (found,) = json.loads(predict("a.png", "--json", "--model", model, cwd=tmp_path).stdout)
+    assert list(found["probabilities"]) == CLASSES
+    assert found["class"] == "path"
+    done = predict("a.png", "--csv", "--model", model, cwd=tmp_path)
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert list(row)[3:-1] == [*CLASSES[:5], "class error", "class path"]
+    assert (row["path"], row["class"], row["error"]) == ("a.png", "path", "")
+    assert float(row["class path"]) == found["probabilities"]["path"]
+    assert predict("a.png", "--model", model, cwd=tmp_path).stdout.endswith("  path\n")
+
+
 @pytest.mark.parametrize(
     ("model", "paths", "told"),
     [

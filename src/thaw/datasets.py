@@ -1,6 +1,7 @@
 """Datasets: an entry of `datasets.yaml` becomes a folder of pictures and a table of labels."""
 
 import csv
+import errno
 import io
 import lzma
 import math
@@ -11,6 +12,7 @@ import struct
 import sys
 import tarfile
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -19,7 +21,7 @@ from gzip import BadGzipFile
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from tqdm import tqdm
 
 from thaw.errors import ThawError, shortlist
@@ -45,11 +47,29 @@ DAMAGE = (  # what zipfile and tarfile make of bad bytes
     lzma.LZMAError,
     struct.error,
     EOFError,
-    IndexError,
+    ArithmeticError,
+    LookupError,
     RuntimeError,
     ValueError,
 )
-UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, bytes not UTF-8
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, not UTF-8
+# What an archive may unpack to: pictures are packed already, so that more is no dataset.
+MAX_RATIO, ALWAYS_FINE = 100, 2**30  # times its own size, or bytes
+BLOCK = 4096  # bytes of disk that even an empty file takes
+ENCRYPTED, UTF8 = 0x1, 0x800  # flags of a zip's entry
+HEADERS = (  # of a tar, which tarfile reads into memory
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+MAX_HEADER = 2**20  # bytes of one
+
+
+def _composed(name: str) -> str:
+    """In the Unicode form NFC: macOS may write an é as two characters."""
+    return unicodedata.normalize("NFC", name)
 
 
 class _Model(BaseModel):
@@ -61,7 +81,7 @@ class Table(_Model):
 
     path: str
     columns: list[str]
-    separator: str | None = None  # None: any white space
+    separator: Annotated[str, Field(pattern=r'^[^"\r\n]$')] | None = None  # None: any white space
     picture: str
     label: str
     threshold: float | None = None  # at or above it the second class, below it the first
@@ -89,11 +109,11 @@ class Entry(_Model):
 
     title: str
     source: str | None = None
-    sha256: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     size: int | None = None
     layout: Literal["folders", "table"]
     root: str = ""
-    classes: list[str] | None = None
+    classes: list[Annotated[str, AfterValidator(_composed)]] | None = None
     table: Table | None = None
     split: Shares = Shares()
     licence: str
@@ -105,6 +125,11 @@ class Entry(_Model):
             raise ValueError("layout table needs `table` and `classes`")
         if self.table and self.table.threshold is not None and len(self.classes or ()) != 2:
             raise ValueError("table.threshold needs two `classes`: below it, and from it on")
+        for name in self.classes or ():
+            if UNWRITABLE.search(name):
+                raise ValueError(f"{name!r} in `classes` has a control character; rename it")
+            if self.classes and self.classes.count(name) > 1:
+                raise ValueError(f"`classes` names {name} twice; remove one")
         return self
 
 
@@ -211,59 +236,123 @@ def read_labels(raw: Path) -> list[Labelled]:
     return [Labelled(**row) for row in read_csv(raw / "labels.csv")]
 
 
+class _TarInfo(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size > MAX_HEADER and member.type in HEADERS:
+            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+        return member
+
+
 def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
     """Unpack the part of an archive that lies below `root`.
 
     Raises:
-        ThawError: when it isn't an archive, is damaged, lacks `root`, or an entry would climb out.
+        ThawError: when it isn't an archive, is damaged, lacks `root`, would unpack to far more
+            than its own size or than the disk has free, or an entry isn't an ordinary file, would
+            climb out, comes twice or has a name in an unknown encoding.
     """
-    prefix = PurePosixPath(root)
-    count = 0
+    free = shutil.disk_usage(to.parent).free
+    allowed = min(free, max(ALWAYS_FINE, MAX_RATIO * archive.stat().st_size))
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                members = [item for item in opened.infolist() if not item.is_dir()]
-                for item in tqdm(members, "unpacking", unit=" files", disable=None):
-                    target = _member_path(item.filename, prefix, address)
-                    if target is None:
-                        continue
-                    if stat.S_ISLNK(item.external_attr >> 16):
-                        raise ThawError(f"{address}: {item.filename} is a link; repack it without")
-                    with opened.open(item) as packed:
-                        _write_member(packed, to / target)
-                    count += 1
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as opened_tar:
-                for member in tqdm(opened_tar, "unpacking", unit=" files", disable=None):
-                    target = _member_path(member.name, prefix, address)
-                    if member.isdir() or target is None:
-                        continue
-                    packed_tar = opened_tar.extractfile(member) if member.isfile() else None
-                    if packed_tar is None:
-                        raise ThawError(
-                            f"{address}: {member.name} is no ordinary file; repack it without"
-                        )
-                    with packed_tar:
-                        _write_member(packed_tar, to / target)
-                    count += 1
-                _check_end(opened_tar)
+        # The tar first: a zip as its last entry makes it look like a zip.
+        if tarfile.is_tarfile(archive):
+            count = _unpack_tar(archive, to, address, PurePosixPath(root), allowed)
+        elif zipfile.is_zipfile(archive):
+            count = _unpack_zip(archive, to, address, PurePosixPath(root), allowed)
         else:
             raise ThawError(
                 f"{address} is not an archive that can be read ({', '.join(ARCHIVES)}) nor a folder"
             )
-    except DAMAGE as error:
+    except NotImplementedError as error:
+        raise ThawError(
+            f"{address} can't be unpacked here ({error}); unpack it and give the folder's path"
+        ) from None
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk; those of bad bytes are bz2's and of a seek to nowhere
         raise ThawError(f"{address} is damaged ({error}); fetch it again") from None
     if count == 0:
         raise ThawError(f"{address} holds nothing below {root or 'its top'}; mend `root`")
+
+
+def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
+    with zipfile.ZipFile(archive) as opened:
+        members = [item for item in opened.infolist() if not item.is_dir()]
+        # Reading stops at the size declared here, whatever is packed.
+        _check_size(sum(BLOCK + item.file_size for item in members), allowed, address)
+        targets = [_member_path(_zip_name(item, address), root, address) for item in members]
+        wanted = [
+            (item, to / target)
+            for item, target in zip(members, targets, strict=True)
+            if target is not None
+        ]
+        for item, _ in wanted:
+            if stat.S_IFMT(item.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise ThawError(
+                    f"{address}: {item.filename} is no ordinary file; repack it without"
+                )
+            if item.flag_bits & ENCRYPTED:
+                raise NotImplementedError(f"{item.filename} is encrypted")
+        for item, path in tqdm(wanted, "unpacking", unit=" files", disable=None):
+            with opened.open(item) as packed:
+                _write_member(packed, path, address)
+    return len(wanted)
+
+
+def _unpack_tar(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
+    count = 0
+    total = 0
+    with tarfile.open(archive, tarinfo=_TarInfo) as opened:
+        for member in tqdm(opened, "unpacking", unit=" files", disable=None):
+            if member.size < 0:
+                raise tarfile.ReadError(f"{member.name} has a negative size")
+            total += BLOCK + member.size
+            _check_size(total, allowed, address)
+            target = _member_path(member.name, root, address)
+            if member.isdir() or target is None:
+                continue
+            packed = opened.extractfile(member) if member.isfile() else None
+            if packed is None:
+                raise ThawError(f"{address}: {member.name} is no ordinary file; repack it without")
+            with packed:
+                _write_member(packed, to / target, address)
+            count += 1
+        _check_end(opened)
+    return count
+
+
+def _check_size(unpacked: int, allowed: int, address: str) -> None:
+    if unpacked > allowed:
+        raise ThawError(
+            f"{address} would unpack to {unpacked:,} bytes or more, and {allowed:,} are allowed "
+            f"(the free disk, and {MAX_RATIO} times its own size); free disk space, or unpack it "
+            "and give the folder's path"
+        )
+
+
+def _zip_name(item: zipfile.ZipInfo, address: str) -> str:
+    """A zip says of a name only whether it is UTF-8, and many that are don't say so."""
+    if item.flag_bits & UTF8 or item.filename.isascii():
+        return item.filename
+    try:
+        return item.filename.encode("cp437").decode()  # cp437: as zipfile read it
+    except UnicodeError:
+        raise ThawError(
+            f"{address}: {item.filename!r} is not UTF-8; repack it with UTF-8 names, or unpack it "
+            "and give the folder's path"
+        ) from None
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
     """An archive ends in blocks of zeros; tarfile stops at anything else without a word."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
-    ending = archive.fileobj.read(-1)  # all of it, since gzip compares its checksum at the end
-    if not ending.startswith(bytes(tarfile.BLOCKSIZE)):
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("its end is missing")
+    while archive.fileobj.read(2**20):
+        pass  # gzip compares its checksum at the end
 
 
 def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath | None:
@@ -274,7 +363,9 @@ def _member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath 
     return path.relative_to(root) if path.is_relative_to(root) else None
 
 
-def _write_member(packed: IO[bytes], target: Path) -> None:
+def _write_member(packed: IO[bytes], target: Path, address: str) -> None:
+    if target.is_file():
+        raise ThawError(f"{address} holds {target.name} twice in one folder; repack it")
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(packed, file)
@@ -308,7 +399,7 @@ def _read_layout(chosen: Entry, root: Path, address: str) -> tuple[list[Labelled
     counts = Counter(row.label for row in rows)
     if len(classes) < 2:
         raise ThawError(
-            f"{address} holds {len(classes)} class ({shortlist(classes) or 'no folder'}); "
+            f"{address} holds {len(classes) or 'no'} class ({shortlist(classes) or 'no folder'}); "
             "a classifier needs two or more: one folder a class"
         )
     if empty := [name for name in classes if not counts[name]]:
@@ -330,10 +421,18 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
         groups = [("", root)]
     rows: list[Labelled] = []
     ignored = 0
-    classes: set[str] = set()
+    classes: dict[str, str] = {}  # what tells a class from others, and its folder
+    if loose := _loose({root, *(folder for _, folder in groups)}):
+        print(f"{loose} pictures left out: in no class's folder")
     for part, folder in groups:
         for class_folder in _folders(folder):
-            classes.add(class_folder.name)
+            label = _composed(class_folder.name)
+            like = classes.setdefault(label.casefold(), class_folder.name)
+            if like != class_folder.name:
+                raise ThawError(
+                    f"{address} has the classes {like!a} and {class_folder.name!a}, the same but "
+                    "for case or Unicode form; rename one, since some disks take them for one"
+                )
             for path in walk(class_folder):
                 if path.suffix.lower() not in SUFFIXES:
                     ignored += 1
@@ -348,10 +447,16 @@ def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
                     raise ThawError(
                         f"{address}: {name!r} has a control character or is not UTF-8; rename it"
                     )
-                rows.append(Labelled(name, class_folder.name, part))
+                rows.append(Labelled(name, label, part))
     if ignored:
         print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
-    return rows, sorted(classes)
+    return rows, sorted(_composed(name) for name in classes.values())
+
+
+def _loose(folders: set[Path]) -> int:
+    """How many pictures lie there beside the class folders."""
+    beside = (path for folder in folders for path in folder.iterdir() if not hidden(path.name))
+    return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in beside)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -369,12 +474,24 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
     if not path.is_file():
         raise ThawError(f"{address} holds no {table.path}; mend `table.path` in datasets.yaml")
     try:
-        text = io.StringIO(path.read_bytes().decode(), newline="")
+        text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError:
         raise ThawError(f"{address}: {table.path} is not UTF-8; save it as UTF-8") from None
+    try:
+        return _read_lines(text, root, table, classes, address)
+    except csv.Error as error:
+        raise ThawError(
+            f"{address}: {table.path} is no table ({error}); look for a quote that isn't closed"
+        ) from None
+
+
+def _read_lines(
+    text: io.StringIO, root: Path, table: Table, classes: list[str], address: str
+) -> list[Labelled]:
+    folder = (root / table.path).parent
     rows: dict[str, Labelled] = {}
     lines = (
-        csv.reader(text, delimiter=table.separator)
+        csv.reader(text, delimiter=table.separator, strict=True)
         if table.separator
         else (line.split() for line in text)
     )
@@ -383,15 +500,21 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
             continue
         place = f"{address}: {table.path}, line {number}"
         if len(cells) != len(table.columns):
-            raise ThawError(f"{place} has {len(cells)} columns, not {len(table.columns)}")
+            raise ThawError(
+                f"{place} has {len(cells)} columns, not {len(table.columns)}; mend the line"
+            )
         row = dict(zip(table.columns, cells, strict=True))
         picture = row[table.picture]
-        if (
-            _member_path(picture, PurePosixPath(), address) is None
-            or not (path.parent / picture).is_file()
-        ):
-            raise ThawError(f"{place} names {picture}, which is not there")
-        name = (path.parent / picture).relative_to(root).as_posix()
+        if UNWRITABLE.search(picture):
+            raise ThawError(f"{place} names {picture!r}, with a control character; rename it")
+        _member_path(picture, PurePosixPath(), address)
+        try:
+            there = (folder / picture).is_file()
+        except OSError:  # too long for a name
+            there = False
+        if not there:
+            raise ThawError(f"{place} names {picture}, which is not there; mend the line")
+        name = (folder / picture).relative_to(root).as_posix()
         if name in rows:
             raise ThawError(f"{place} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(
@@ -411,6 +534,7 @@ def _label(value: str, table: Table, classes: list[str], place: str) -> str:
         if not math.isfinite(number):
             raise ThawError(f"{place}: {table.label} is {value!r}, not a number")
         return classes[int(number >= table.threshold)]
+    value = _composed(value)
     if value not in classes:
         raise ThawError(f"{place}: {table.label} is {value!r}, not one of {shortlist(classes)}")
     return value
@@ -421,6 +545,11 @@ def _copy(root: Path, images: Path, names: list[str]) -> None:
         target = images / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if not stat.S_ISREG((root / name).stat().st_mode):
+                raise ThawError(f"{root / name} is no ordinary file; move it away")
             shutil.copyfile(root / name, target)
         except OSError as error:
-            raise ThawError(f"{root / name} can't be copied ({error.strerror or error})") from None
+            raise ThawError(
+                f"{root / name} can't be copied ({error.strerror or error}); "
+                "mend or remove it, or free disk space"
+            ) from None

@@ -1,6 +1,8 @@
 """The one kind of error that a person can mend, and how it is shown."""
 
+import io
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -13,7 +15,10 @@ def run(main: Callable[[], object]) -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
     A reader that stops early, as in `python src/predict.py photos | head -1`, is told nothing.
+    What standard output can't encode, as a file name that is no UTF-8, is written as an escape.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             main()
@@ -24,12 +29,19 @@ def run(main: Callable[[], object]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ThawError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(str(error))}")
     except FileNotFoundError as error:
         missing = error.filename or error
-        sys.exit(f"error: {missing} is missing; run `dvc repro`, which makes it first")
+        sys.exit(
+            f"error: {one_line(str(missing))} is missing; run `dvc repro`, which makes it first"
+        )
     except KeyboardInterrupt:
         sys.exit("error: interrupted; `dvc repro` starts this stage again")
+
+
+def one_line(text: str) -> str:
+    """With escapes for line ends and control characters, which a file's name may hold."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def shortlist(names: list[str], limit: int = 20) -> str:

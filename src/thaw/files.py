@@ -17,11 +17,20 @@ def hidden(name: str) -> bool:
 def walk(folder: Path) -> Iterator[Path]:
     """The files below a folder, sorted, without hidden ones.
 
+    Links to folders are followed, but none that leads back up, and no folder is gone into twice:
+    so a loop of links ends.
+
     Raises:
         ThawError: when a folder can't be read.
     """
-    # os.walk doesn't follow links to folders, so a loop of links ends.
-    for where, folders, names in os.walk(folder, onerror=_refuse):
+    top = folder.resolve()
+    seen: set[Path] = set()
+    for where, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        here = Path(where).resolve()
+        if here in seen or (here != top and top.is_relative_to(here)):
+            folders.clear()
+            continue
+        seen.add(here)
         folders[:] = sorted(name for name in folders if not hidden(name))
         for name in sorted(names):
             if not hidden(name):

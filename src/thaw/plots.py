@@ -77,7 +77,7 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
         axes.text(
             0.5,
             -0.03,
-            tile.caption,
+            "\n".join(_short(line, 34) for line in tile.caption.split("\n")),
             fontsize=9,
             color=tile.colour,
             ha="center",
@@ -113,10 +113,16 @@ def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> 
         text = f"{count}\n{shares[row, column]:.0%}" if len(classes) <= 12 else f"{count}"
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
     turned = 45 if len(classes) > 3 else 0
-    axes.set_xticks(range(len(classes)), classes, rotation=turned, parse_math=False)
-    axes.set_yticks(range(len(classes)), classes, parse_math=False)
+    names = [_short(name, 20) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=turned, parse_math=False)
+    axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("Actual")
+
+
+def _short(text: str, longest: int) -> str:
+    """A class's name may be as long as a file's, and would leave no place for the picture."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _save(figure: Figure, path: Path) -> None:
