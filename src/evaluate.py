@@ -8,7 +8,7 @@ from tqdm import tqdm
 import gallery
 import stage
 from thaw import evaluation, metrics, plots
-from thaw.errors import ThawError, run
+from thaw.errors import ThawError
 from thaw.inference import Classifier
 from thaw.serialize import read_csv, write_csv, write_json, write_text
 
@@ -77,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

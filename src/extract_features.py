@@ -2,7 +2,6 @@
 
 import stage
 from thaw import backbones, features, models, runtime
-from thaw.errors import run
 from thaw.images import Augmentation
 from thaw.serialize import read_csv
 
@@ -43,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

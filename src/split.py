@@ -3,7 +3,6 @@
 import stage
 from thaw import splits
 from thaw.datasets import read_labels
-from thaw.errors import run
 from thaw.screening import screen
 from thaw.serialize import write_csv, write_json
 
@@ -50,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

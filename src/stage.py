@@ -1,12 +1,18 @@
 """What every stage script shares: where files lie, and reading `params.yaml`."""
 
+import fcntl
 import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from thaw import cores, params
+from thaw import cores, errors, params
 from thaw.errors import ThawError
 
 RAW = Path("data/raw")
@@ -18,6 +24,40 @@ MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 PREDICTIONS = Path("data/predictions.csv")
+UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a stage's `main` as `errors.run` does, alone, and leave no temporary file behind.
+
+    A `dvc` that is killed may leave a stage running: the same stage then waits here for its end.
+    What a stage that is killed leaves behind is removed when it runs again.
+    """
+    errors.run(lambda: _alone(main, Path(sys.argv[0]).stem))
+
+
+def _alone(main: Callable[[], object], name: str) -> None:
+    read_params()  # before anything is made, in what may be the wrong folder
+    UNFINISHED.mkdir(parents=True, exist_ok=True)
+    with (UNFINISHED / f"{name}.lock").open("a+") as lock:  # the system unlocks what is killed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read()
+            print(f"waits for process {pid}, which runs this stage; `kill {pid}` ends it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        print(os.getpid(), file=lock, end="", flush=True)
+        temporary = UNFINISHED.resolve() / f"{name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        # For this process and those that it starts.
+        tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+        try:
+            main()
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_yaml(path: Path) -> object:

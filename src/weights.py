@@ -4,7 +4,6 @@ from pathlib import Path
 
 import stage
 from thaw import pretrained
-from thaw.errors import run
 from thaw.serialize import atomic
 
 
@@ -18,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)
