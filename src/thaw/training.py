@@ -3,7 +3,8 @@
 import thaw.quiet  # noqa: F401
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,7 @@ class Views(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._views = views
         self._seed = seed
+        self._error: BaseException | None = None
         self._start(first_epoch)
 
     def _start(self, epoch: int) -> None:
@@ -102,8 +104,22 @@ class Views(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[np.int64], Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        batch = self._read(rows, self._turn[rows])
+        try:
+            batch = self._read(rows, self._turn[rows])
+        except BaseException as error:
+            self._error = error
+            raise
         return batch, self._labels[rows, None], self._weights[rows]
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise what reading a batch raised, instead of what TensorFlow makes of it, a text."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is None:
+                raise
+            raise self._error from None
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order and views."""
@@ -198,15 +214,16 @@ def fit(
     if finished:
         print(f"continues after epoch {finished} of {recipe.epochs}, where an earlier run stopped")
         train.skip(finished)
-    later = model.fit(
-        train,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        initial_epoch=finished,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[checkpoint] if checkpoint else None,
-    ).history
+    with train.own_errors(), validation.own_errors():
+        later = model.fit(
+            train,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            initial_epoch=finished,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[checkpoint] if checkpoint else None,
+        ).history
     columns = ("loss", "val_loss", "accuracy", "val_accuracy")
     history = {name: history.get(name, []) + later.get(name, []) for name in columns}
     return [
