@@ -98,8 +98,8 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
         add(path.name, path.read_bytes())
     add(sorted(item for item in os.environ.items() if item[0].startswith(SWITCHES)))
     for variable in model.variables:
-        about = (variable.path, variable.shape, variable.dtype, variable.trainable)
-        add(*about, variable.numpy().tobytes())
+        # Not their paths: Keras numbers some by how many a process has made before.
+        add(variable.shape, variable.dtype, variable.trainable, variable.numpy().tobytes())
     for root in inputs:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             facts = path.stat()
