@@ -4,7 +4,6 @@ from pathlib import Path
 
 import stage
 from thaw import datasets
-from thaw.errors import run
 
 
 def main() -> None:
@@ -15,4 +14,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

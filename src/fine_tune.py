@@ -31,14 +31,18 @@ def main() -> None:
                 f"{facts.boundary}), so every epoch runs all layers on the pictures, which is "
                 "slower; a lower cache.layer avoids it"
             )
+    inputs = [stage.FEATURES, stage.IMAGES, stage.SPLIT]
+    checkpoint = trained.checkpoint("model", params, classifier, inputs)
     history = training.fit(
         models.top(classifier, base, boundary or None, params.head.pooling),
         train,
         validation,
         trained.recipe(params.fine_tune),
         first_epoch=params.head.epochs,
+        checkpoint=checkpoint,
     )
     trained.write("model", params, classifier, facts, history)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

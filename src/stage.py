@@ -1,8 +1,13 @@
 """What every stage script shares: where files lie, `params.yaml`, and a note of what it ran on."""
 
+import fcntl
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +27,50 @@ PLOTS = Path("plots")
 PREDICTIONS = Path("data/predictions.csv")
 # No output in dvc.yaml, so that dvc.lock is the same on every machine.
 ENVIRONMENT = METRICS / "environment.json"
+UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
 
 
 def run(main: Callable[[], object]) -> None:
-    """Run a stage's `main` as `errors.run` does, then note in metrics/ what it ran on."""
+    """Run a stage's `main` as `errors.run` does, alone, and leave no temporary file behind.
 
-    def main_and_note() -> None:
-        main()
-        now = environment.here(read_params().threads)
-        if note := environment.record(ENVIRONMENT, Path(sys.argv[0]).stem, now):
-            print(note, file=sys.stderr)
+    A `dvc` that is killed may leave a stage running: the same stage then waits here for its end.
+    What a stage that is killed leaves behind is removed when it runs again. What it ran on is
+    noted in metrics/.
+    """
+    name = Path(sys.argv[0]).stem
 
-    errors.run(main_and_note)
+    def alone() -> None:
+        threads = read_params().threads  # before anything is made, in what may be the wrong folder
+        with _alone(name):
+            main()
+            if note := environment.record(ENVIRONMENT, name, environment.here(threads)):
+                print(note, file=sys.stderr)
+
+    errors.run(alone)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    UNFINISHED.mkdir(parents=True, exist_ok=True)
+    with (UNFINISHED / f"{name}.lock").open("a+") as lock:  # the system unlocks what is killed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read()
+            print(f"waits for process {pid}, which runs this stage; `kill {pid}` ends it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        print(os.getpid(), file=lock, end="", flush=True)
+        temporary = UNFINISHED.resolve() / f"{name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        # For this process and those that it starts.
+        tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+        try:
+            yield
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_yaml(path: Path) -> object:

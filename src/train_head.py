@@ -15,7 +15,9 @@ def main() -> None:
     head = heads.layers(trained.head_spec(params), len(facts.classes), *moments)
     train, validation = trained.bottleneck_views(params, facts, select)
     model = models.head_alone(head, train[0][0].shape[1:])
-    history = training.fit(model, train, validation, trained.recipe(params.head))
+    checkpoint = trained.checkpoint("head", params, model, [stage.FEATURES, stage.WEIGHTS])
+    recipe = trained.recipe(params.head)
+    history = training.fit(model, train, validation, recipe, checkpoint=checkpoint)
     base = backbones.build(facts.base_model, facts.image_size)
     base.load_weights(stage.WEIGHTS)
     base.trainable = False
@@ -23,6 +25,7 @@ def main() -> None:
         base = backbones.with_blocks(base)
     classifier = models.classifier(base, head, params.head.pooling, facts.image_size)
     trained.write("head", params, classifier, facts, history)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

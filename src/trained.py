@@ -2,12 +2,13 @@
 
 import thaw.quiet  # noqa: F401
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 
 import stage
-from thaw import backbones, features, heads, images, models, runtime, training
+from thaw import backbones, checkpoints, features, heads, images, models, runtime, training
 from thaw.arrays import forget
 from thaw.params import Params
 from thaw.serialize import read_csv, write_bytes, write_csv, write_json
@@ -28,6 +29,16 @@ def recipe(group: object) -> training.Recipe:
     """The optimisation that a group of `params.yaml` describes."""
     names = training.Recipe.__dataclass_fields__
     return training.Recipe(**{name: getattr(group, name) for name in names})
+
+
+def checkpoint(
+    name: str, params: Params, model: keras.Model, inputs: Sequence[Path]
+) -> checkpoints.Checkpoint:
+    """Where the training of a model that is not trained yet keeps its state after each epoch."""
+    # Of the number of cores nothing follows; a run that was killed may go on with fewer.
+    settings = str(dict(params) | {"cores": None})
+    key = checkpoints.key(f"{name} {settings}", model, inputs)
+    return checkpoints.Checkpoint(stage.UNFINISHED / f"{name}.npz", key)
 
 
 def bottleneck_views(

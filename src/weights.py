@@ -6,12 +6,16 @@ import stage
 from thaw import pretrained
 from thaw.serialize import atomic
 
+ROOM = 4 * 2**20  # bytes for names and structure
+
 
 def main() -> None:
     params = stage.read_params()
     catalogue = stage.read_yaml(Path("weights.yaml"))
     base = pretrained.load(catalogue, params.base_model, params.weights)
     with atomic(stage.WEIGHTS) as path:
+        # HDF5 crashes where a disk is full: find that out before.
+        path.write_bytes(bytes(ROOM + 4 * base.count_params()))
         base.save_weights(path)
     print(f"{base.name}: {len(base.layers)} layers, {base.count_params():,} parameters")
 

@@ -1,9 +1,11 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from thaw import errors
 from thaw.errors import ThawError, run, shortlist
 
 SOURCES = Path(__file__).parents[1] / "src"
@@ -64,3 +66,74 @@ def test_output_that_cannot_be_encoded_is_escaped():
         check=True,
     )
     assert done.stdout == b"\\xfc \\udcff\n"
+
+
+def ended(script: str, folder: Path) -> str:
+    """What a script that `run` runs writes to standard error as it fails."""
+    source = f"import os, resource\nfrom thaw.errors import run\n\n\n{script}\n\n\nrun(main)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(errors.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+def test_a_disk_that_takes_no_more_is_a_sentence(tmp_path: Path) -> None:
+    script = """
+def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    import signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with open("a.bin", "wb") as file:
+        file.write(bytes(5000))
+"""
+    assert f"a file in {tmp_path} can't be read or written (File too large)" in ended(
+        script, tmp_path
+    )
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    script = "def main():\n    os.mkdir('a/b')"
+    assert ended(script, tmp_path).startswith("error: a/b can't be read or written (Not a dir")
+
+
+ALLOCATIONS = {
+    "numpy": "import numpy as np\n    np.zeros(2**36)",
+    "tensorflow": "import thaw.quiet, keras\n    limit(2**30)\n    keras.ops.zeros((2**14, 2**17))",
+    "onnxruntime": """from onnx import TensorProto, helper
+    from thaw import runtime
+    import numpy as np
+    value = helper.make_tensor_value_info
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2**16, 2**16])
+    inputs, outputs = [value("x", TensorProto.FLOAT, [1, 1])], [value("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "g", inputs, outputs, [shape])
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    session = runtime.session(model.SerializeToString())
+    limit(2**30)
+    session.run(None, {"x": np.zeros((1, 1), np.float32)})""",
+}
+
+
+@pytest.mark.parametrize("library", ALLOCATIONS)
+def test_memory_that_runs_out_is_a_sentence(library: str, tmp_path: Path) -> None:
+    script = f"""
+def limit(more):
+    pages = int(open("/proc/self/statm").read().split()[0])
+    most = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def main():
+    limit(2**33)
+    {ALLOCATIONS[library]}
+"""
+    assert ended(script, tmp_path).startswith("error: memory ran out; set a smaller batch_size")

@@ -11,7 +11,6 @@ import stat
 import struct
 import sys
 import tarfile
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -180,13 +179,16 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
         )
     checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
     try:
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=raw.parent, prefix=".download-") as temporary:
-            staging = Path(temporary) / "raw"
-            rows = _lay_out(chosen, checks, Path(temporary), staging)
+        temporary = raw.with_name(f".part-{raw.name}")
+        shutil.rmtree(temporary, ignore_errors=True)  # a run that was killed left it
+        temporary.mkdir(parents=True)
+        try:
+            rows = _lay_out(chosen, checks, temporary, temporary / "raw")
             if raw.exists():
                 shutil.rmtree(raw)
-            staging.rename(raw)
+            (temporary / "raw").rename(raw)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise ThawError(
             f"{address} can't be brought to {raw}: {error.filename or raw}: "
@@ -551,5 +553,5 @@ def _copy(root: Path, images: Path, names: list[str]) -> None:
         except OSError as error:
             raise ThawError(
                 f"{root / name} can't be copied ({error.strerror or error}); "
-                "mend or remove it, or free disk space"
+                "mend or remove it, free disk space, or change its rights"
             ) from None

@@ -5,6 +5,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# What TensorFlow (which isn't imported here), ONNX Runtime and C++ say when there is none left.
+NO_MEMORY = re.compile(
+    r"ResourceExhausted|OOM when allocating|bad_?alloc|bad allocation|"
+    r"[Ff]ailed to allocate memory|[Cc]annot allocate memory"
+)
 
 
 class ThawError(Exception):
@@ -35,6 +42,10 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(
             f"error: {one_line(str(missing))} is missing; run `dvc repro`, which makes it first"
         )
+    except Exception as error:
+        if sentence := _outside(error):
+            sys.exit(f"error: {sentence}")
+        raise
     except KeyboardInterrupt:
         sys.exit("error: interrupted; `dvc repro` starts this stage again")
 
@@ -42,6 +53,22 @@ def run(main: Callable[[], object]) -> None:
 def one_line(text: str) -> str:
     """With escapes for line ends and control characters, which a file's name may hold."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+
+
+def _outside(error: Exception) -> str:
+    """A sentence on an error that the disk or the memory made; empty for a bug's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename or f"a file in {Path.cwd()}"
+        return (
+            f"{where} can't be read or written ({error.strerror}); "
+            "free disk space or change its rights"
+        )
+    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+        return (
+            "memory ran out; set a smaller batch_size or image_size or fewer cores in "
+            "params.yaml, or end other programs"
+        )
+    return ""
 
 
 def shortlist(names: list[str], limit: int = 20) -> str:

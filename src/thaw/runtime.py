@@ -15,5 +15,5 @@ def session(model: bytes | str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised; say them once
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -3,7 +3,8 @@
 import thaw.quiet  # noqa: F401
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from thaw import images
 from thaw.arrays import forget
+from thaw.checkpoints import Checkpoint
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -81,6 +83,7 @@ class Views(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._views = views
         self._seed = seed
+        self._error: BaseException | None = None
         self._start(first_epoch)
 
     def _start(self, epoch: int) -> None:
@@ -94,17 +97,35 @@ class Views(keras.utils.PyDataset):
         first = images.random("first", self._seed).integers(self._views, size=count)
         self._turn = (first + epoch) % self._views
 
+    def skip(self, epochs: int) -> None:
+        """Go on from where so many epochs more would have ended."""
+        self._start(self._epoch + epochs)
+
     def __len__(self) -> int:
         return -(-len(self._labels) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[np.int64], Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        batch = self._read(rows, self._turn[rows])
+        try:
+            batch = self._read(rows, self._turn[rows])
+        except BaseException as error:
+            self._error = error
+            raise
         return batch, self._labels[rows, None], self._weights[rows]
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise what reading a batch raised, instead of what TensorFlow makes of it, a text."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is None:
+                raise
+            raise self._error from None
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order and views."""
-        self._start(self._epoch + 1)
+        self.skip(1)
 
 
 def from_cache(
@@ -166,7 +187,12 @@ def balanced(labels: NDArray[np.int64]) -> Array:
 
 
 def fit(
-    model: keras.Model, train: Views, validation: Views, recipe: Recipe, first_epoch: int = 0
+    model: keras.Model,
+    train: Views,
+    validation: Views,
+    recipe: Recipe,
+    first_epoch: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> list[tuple[float, ...]]:
     """Train a model that outputs logits.
 
@@ -178,19 +204,30 @@ def fit(
         validation: looked at after each epoch.
         recipe: optimizer and epochs.
         first_epoch: what the history's numbering starts after.
+        checkpoint: where each epoch's state is kept, and the training goes on from, if it was
+            killed; the result is the same to the byte.
 
     Returns:
         A row an epoch, the columns of `HISTORY`.
     """
     compile_model(model, recipe, recipe.epochs * len(train))
-    history = model.fit(
-        train,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
+    history = checkpoint.restore(model) if checkpoint else {}
+    finished = len(history.get("loss", ()))
+    if finished:
+        print(f"continues after epoch {finished} of {recipe.epochs}, where an earlier run stopped")
+        train.skip(finished)
+    with train.own_errors(), validation.own_errors():
+        later = model.fit(
+            train,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            initial_epoch=finished,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[checkpoint] if checkpoint else None,
+        ).history
     columns = ("loss", "val_loss", "accuracy", "val_accuracy")
+    history = {name: history.get(name, []) + later.get(name, []) for name in columns}
     return [
         (first_epoch + epoch + 1, *(float(history[column][epoch]) for column in columns))
         for epoch in range(recipe.epochs)

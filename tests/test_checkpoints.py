@@ -1,0 +1,129 @@
+"""`thaw.checkpoints`: a training that is broken off goes on to the same bytes, or starts anew."""
+
+import thaw.quiet  # noqa: F401
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from thaw import checkpoints, heads, models, training
+
+HEAD = heads.HeadSpec("average", (8,), 0.4, 0.01, "glorot_uniform", False)
+EPOCHS, BATCHES = 3, 8
+LABELS = np.arange(60) % 3
+FEATURES = np.random.default_rng(0).normal(size=(60, 2, 4)).astype(np.float32)
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def trained(
+    path: Path, after: int | None = None, *, settings: str = "", optimizer: str = "adamw"
+) -> tuple[list[bytes], list[tuple[float, ...]]]:
+    """Train, but break off after so many batches; the state and the history at the end."""
+    keras.utils.set_random_seed(1)
+    model = models.head_alone(heads.layers(HEAD, 3), (4,))
+    from_cache = training.from_cache(FEATURES)
+    read = 0
+
+    def batch(rows: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        nonlocal read
+        read += 1
+        if after is not None and read > after:
+            raise BrokenOffError
+        return from_cache(rows, turns)
+
+    history = training.fit(
+        model,
+        training.Views(batch, LABELS, batch_size=8, views=2, seed=1),
+        training.Views(from_cache, LABELS, batch_size=8),
+        training.Recipe(optimizer, 0.01, "cosine", EPOCHS),
+        checkpoint=checkpoints.Checkpoint(path, checkpoints.key(settings, model, [])),
+    )
+    variables = [*model.variables, *model.optimizer.variables]
+    return [variable.numpy().tobytes() for variable in variables], history
+
+
+def break_off(path: Path, after: int) -> None:
+    with pytest.raises(BrokenOffError):  # and not what TensorFlow makes of it
+        trained(path, after)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_broken_off_twice_it_ends_in_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], optimizer: str
+) -> None:
+    undisturbed = trained(tmp_path / "whole.npz", optimizer=optimizer)
+    for after in (BATCHES + 4, BATCHES + 3):  # Keras reads a batch more before it starts
+        with pytest.raises(BrokenOffError):
+            trained(tmp_path / "part.npz", after, optimizer=optimizer)
+    capsys.readouterr()
+    assert trained(tmp_path / "part.npz", optimizer=optimizer) == undisturbed
+    assert "continues after epoch 2 of 3, where an earlier run stopped" in capsys.readouterr().out
+
+
+def test_broken_off_after_the_last_epoch_nothing_is_trained_again(tmp_path: Path) -> None:
+    undisturbed = trained(tmp_path / "a.npz")
+    assert trained(tmp_path / "a.npz", after=2) == undisturbed
+
+
+@pytest.mark.parametrize("damage", ["other settings", "cut short", "empty", "a byte changed"])
+def test_what_is_not_this_trainings_or_not_whole_is_not_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    path = tmp_path / "a.npz"
+    undisturbed = trained(tmp_path / "whole.npz")
+    break_off(path, BATCHES + 4)
+    content = path.read_bytes()
+    if damage == "cut short":
+        path.write_bytes(content[:-100])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "a byte changed":
+        place = content.index(b"\x93NUMPY") + 130  # in the first array's numbers
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    capsys.readouterr()
+    settings = "x" if damage == "other settings" else ""
+    assert trained(path, settings=settings) == undisturbed
+    assert "continues" not in capsys.readouterr().out
+
+
+def test_the_key_follows_all_that_a_result_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "inputs/a.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"one")
+    keras.utils.set_random_seed(1)
+    model = models.head_alone(heads.layers(HEAD, 3), (4,))
+
+    def key(settings: str = "") -> str:
+        return checkpoints.key(settings, model, [picture.parent])
+
+    keys = [key(), key("x")]
+    assert key() == keys[0]
+    picture.write_bytes(b"two")  # of the same size
+    keys.append(key())
+    picture.write_bytes(b"three")
+    keys.append(key())
+    model.layers[-1].bias.assign([0, 0, 1])
+    keys.append(key())
+    model.layers[-1].trainable = False
+    keys.append(key())
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    keys.append(key())
+    monkeypatch.setattr(checkpoints, "version", lambda name: f"{name} of tomorrow")
+    keys.append(key())
+    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "thaw/checkpoints.py"))
+    keys.append(key())  # other code
+    assert len(set(keys)) == len(keys)
+
+
+def test_nothing_is_left_at_the_end(tmp_path: Path) -> None:
+    break_off(tmp_path / "a.npz", BATCHES + 4)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    checkpoints.Checkpoint(tmp_path / "a.npz", "").remove()
+    assert list(tmp_path.iterdir()) == []
