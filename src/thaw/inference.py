@@ -76,7 +76,7 @@ class Classifier:
             try:
                 pixels = images.load(path, self.image_size)
             except images.BadImageError as error:
-                return Result(path, None, str(error))
+                return Result(path, None, error.reason)
             return Result(path, self.probabilities(pixels))
 
         yield from images.in_threads(classify_one, paths)
