@@ -1,12 +1,19 @@
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from helpers import picture
+from helpers import mutated, picture
 from thaw.datasets import Labelled
 from thaw.errors import ThawError
 from thaw.images import content_hash
 from thaw.screening import screen
+from thaw.serialize import read_csv
+
+SRC = Path(__file__).parents[1] / "src"
 
 
 @pytest.fixture
@@ -20,14 +27,16 @@ def pictures(tmp_path: Path) -> list[Labelled]:
 
 def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: list[Labelled]):
     good = [pictures[index] for index in (4, 0, 2)]
-    content, bad = screen(good, tmp_path, "fail")
+    content, bad = screen(good, tmp_path, "fail", tmp_path / "bad.csv")
     assert content == {each.path: content_hash(tmp_path / each.path) for each in good}
     assert bad == {}
+    assert (tmp_path / "bad.csv").read_text() == "path,reason\n"
 
 
 def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures: list[Labelled]):
     with pytest.raises(ThawError) as caught:
-        screen(pictures, tmp_path, "fail")
+        screen(pictures, tmp_path, "fail", tmp_path / "bad.csv")
+    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == ["1.png", "3.png"]
     text = str(caught.value)
     assert text.startswith("2 of 5 pictures")
     assert "1.png (an empty file), 3.png (not a picture that can be read)" in text
@@ -37,7 +46,64 @@ def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures:
 def test_bad_pictures_are_skipped_aloud(
     tmp_path: Path, pictures: list[Labelled], capsys: pytest.CaptureFixture[str]
 ):
-    content, bad = screen(pictures, tmp_path, "skip")
+    content, bad = screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
     assert list(content) == ["0.png", "2.png", "4.png"]
     assert bad == {"1.png": "an empty file", "3.png": "not a picture that can be read"}
     assert "1.png (an empty file)" in capsys.readouterr().out
+    assert read_csv(tmp_path / "bad.csv") == [
+        {"path": "1.png", "reason": "an empty file"},
+        {"path": "3.png", "reason": "not a picture that can be read"},
+    ]
+
+
+def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
+    missing = [Labelled(f"{index}.png", "a") for index in range(150)]
+    with pytest.raises(ThawError, match=r"and 50 more \(all in .*bad.csv\)"):
+        screen(missing, tmp_path, "fail", tmp_path / "bad.csv")
+    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == [p.path for p in missing]
+
+
+SCREEN_AND_LOAD = """
+import json, resource, sys, time
+from pathlib import Path
+from thaw import images, screening
+from thaw.datasets import Labelled
+folder, out = map(Path, sys.argv[1:])
+pictures = [Labelled(path.name, "a") for path in sorted(folder.iterdir())]
+slowest = 0
+def timed(path, decode=screening.content_hash):
+    global slowest
+    start = time.process_time()
+    try:
+        return decode(path)
+    finally:
+        slowest = max(slowest, time.process_time() - start)
+screening.content_hash = timed
+content, bad = screening.screen(pictures, folder, "skip", out / "bad.csv")
+for name, found in content.items():  # as later stages do: not one may fail now
+    assert images.content_hash(folder / name) == found, name
+    assert images.load(folder / name, 24).shape == (24, 24, 3)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+facts = {"good": len(content), "bad": len(bad), "slowest": slowest, "peak": peak}
+(out / "facts.json").write_text(json.dumps(facts))
+"""
+
+
+def test_damaged_pictures_are_refused_or_read_alike_in_bounded_time_and_memory(tmp_path: Path):
+    names = mutated(tmp_path / "pictures")
+    done = subprocess.run(
+        [sys.executable, "-c", SCREEN_AND_LOAD, str(tmp_path / "pictures"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["good"] + facts["bad"] == len(names) >= 200
+    assert facts["good"] > 50
+    assert facts["bad"] > 100
+    assert facts["slowest"] < 10  # seconds
+    assert facts["peak"] < 1500  # MB
+    assert len(read_csv(tmp_path / "bad.csv")) == facts["bad"]
