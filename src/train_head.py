@@ -18,7 +18,7 @@ def main() -> None:
     model = models.head_alone(head, train[0][0].shape[1:])
     history = training.fit(model, train, validation, trained.recipe(params.head))
     base = backbones.build(facts.base_model, facts.image_size)
-    base.load_weights(stage.WEIGHTS)
+    backbones.load_weights(base, stage.WEIGHTS)
     base.trainable = False
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)

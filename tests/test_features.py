@@ -2,6 +2,8 @@
 
 import thaw.quiet  # noqa: F401
 
+import io
+import pickle
 from pathlib import Path
 
 import keras
@@ -228,6 +230,40 @@ def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None
     )
     features.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
     assert features.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
+
+
+def test_cache_that_holds_pickles_or_is_damaged_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(100.0))
+    whole = path.read_bytes()
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "trace",)
+
+    np.save(tmp_path / "pickle.npy", np.array([Hostile()], dtype=object), allow_pickle=True)
+    np.load(tmp_path / "pickle.npy", allow_pickle=True)  # it would run
+    assert (tmp_path / "trace").exists()
+    (tmp_path / "trace").unlink()
+    pickled = (tmp_path / "pickle.npy").read_bytes()
+    bare = pickle.dumps(Hostile())
+    archive = io.BytesIO()
+    np.savez(archive, a=np.arange(3))
+    for content in (pickled, bare, archive.getvalue(), b"", b"garbage", whole[:60], whole[:-8]):
+        path.write_bytes(content)
+        with pytest.raises(
+            ThawError, match=r"a.npy is not as .* wrote it \(.*`dvc repro"
+        ) as caught:
+            features.read(tmp_path, "a")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"augmentation": {}}', b"\xff"])
+def test_facts_that_are_damaged_are_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "features.json").write_bytes(content)
+    with pytest.raises(ThawError, match=r"features.json is not as stage extract_features wrote"):
+        features.read_facts(tmp_path)
 
 
 @pytest.mark.parametrize("augmentation", [FLIPS, Augmentation(1, "none", False, 0.0)])
