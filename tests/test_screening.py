@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from helpers import mutated, picture
-from thaw.datasets import Labelled
+from helpers import folders, mutated, picture
+from thaw.datasets import Labelled, bring, entry
 from thaw.errors import ThawError
 from thaw.images import content_hash
 from thaw.screening import screen
 from thaw.serialize import read_csv
 
 SRC = Path(__file__).parents[1] / "src"
+OWN = {"title": "own", "layout": "folders", "licence": "own"}
 
 
 @pytest.fixture
@@ -107,3 +108,57 @@ def test_damaged_pictures_are_refused_or_read_alike_in_bounded_time_and_memory(t
     assert facts["slowest"] < 10  # seconds
     assert facts["peak"] < 1500  # MB
     assert len(read_csv(tmp_path / "bad.csv")) == facts["bad"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder where stage `split` can run: forty pictures of each class, two of them bad."""
+    source = folders(tmp_path / "source", "a", "b", each=40)
+    (source / "a" / "3.png").write_bytes(b"")
+    (source / "b" / "4.png").write_text("text")
+    bring(entry({"own": OWN}, "own"), str(source), tmp_path / "data" / "raw")
+    return tmp_path
+
+
+def split(project: Path, on_bad_image: str) -> subprocess.CompletedProcess[str]:
+    params = (SRC.parent / "params.yaml").read_text()
+    changed = params.replace("on_bad_image: fail", f"on_bad_image: {on_bad_image}")
+    (project / "params.yaml").write_text(changed)
+    command = [sys.executable, SRC / "split.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
+
+
+BAD = [
+    {"path": "a/3.png", "reason": "an empty file"},
+    {"path": "b/4.png", "reason": "not a picture that can be read"},
+]
+
+
+def test_the_stage_skips_bad_pictures_and_counts_them(project: Path):
+    done = split(project, "skip")
+    assert done.returncode == 0, done.stderr
+    assert read_csv(project / "data/bad_images.csv") == BAD
+    counted = json.loads((project / "metrics/split.json").read_text())
+    assert counted["bad"] == 2
+    paths = {row["path"] for row in read_csv(project / "data/split.csv")}
+    assert len(paths) == 78
+    assert not paths & {"a/3.png", "b/4.png"}
+
+
+def test_the_stage_fails_with_all_of_them(project: Path):
+    done = split(project, "fail")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "a/3.png (an empty file), b/4.png (not a picture that can be read)" in done.stderr
+    assert read_csv(project / "data/bad_images.csv") == BAD
+    assert not (project / "data/split.csv").exists()
+
+
+def test_skipping_never_drops_a_class(project: Path):
+    for path in (project / "data/raw/images/a").iterdir():
+        path.write_bytes(b"")
+    done = split(project, "skip")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: 41 of 80 pictures in data/raw/images can't be read: ")
+    assert "no picture is left of the class a: mend some" in done.stderr
+    assert done.stderr.count("\n") == 1

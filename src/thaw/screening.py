@@ -20,7 +20,8 @@ def screen(
         The content hash of each path that could be read, and the reason for each that couldn't.
 
     Raises:
-        ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none.
+        ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none; and
+            when skipping them would leave nothing of a class.
     """
     content: dict[str, str] = {}
     bad: dict[str, str] = {}
@@ -47,5 +48,11 @@ def screen(
         )
         if on_bad_image == "fail":
             raise ThawError(f"{sentence}; mend or remove them, or set on_bad_image: skip")
+        left = {picture.label for picture in pictures if picture.path in content}
+        if gone := {picture.label for picture in pictures} - left:
+            raise ThawError(
+                f"{sentence}; no picture is left of the class {shortlist(sorted(gone))}: "
+                "mend some, or remove the class"
+            )
         print(f"left out: {sentence}")
     return content, bad
