@@ -70,7 +70,9 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
     training.prepare(chosen.seed, chosen.threads)
     pictures = datasets.read_labels(stage.RAW)
     facts = stage.read_dataset()
-    content, _ = screening.screen(pictures, stage.IMAGES, chosen.on_bad_image)
+    content, _ = screening.screen(
+        pictures, stage.IMAGES, chosen.on_bad_image, folder / "bad_images.csv"
+    )
     base = backbones.build(chosen.base_model, chosen.image_size)
     base.load_weights(stage.WEIGHTS)
     cached = features.Facts(

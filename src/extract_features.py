@@ -9,7 +9,7 @@ from thaw.serialize import read_csv
 def main() -> None:
     params = stage.read_params()
     base = backbones.build(params.base_model, params.image_size)
-    base.load_weights(stage.WEIGHTS)
+    backbones.load_weights(base, stage.WEIGHTS)
     layer = params.cache.layer
     at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer")
     boundary = backbones.boundary(base, at)

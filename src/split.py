@@ -13,7 +13,7 @@ def main() -> None:
     params = stage.read_params()
     pictures = read_labels(stage.RAW)
     published = stage.read_dataset()["split"]
-    content, bad = screen(pictures, stage.IMAGES, params.on_bad_image)
+    content, bad = screen(pictures, stage.IMAGES, params.on_bad_image, stage.BAD_IMAGES)
     good = [picture for picture in pictures if picture.path in content]
     divided = splits.divide(
         good,

@@ -19,6 +19,7 @@ from thaw.errors import ThawError
 RAW = Path("data/raw")
 IMAGES = RAW / "images"
 SPLIT = Path("data/split.csv")
+BAD_IMAGES = Path("data/bad_images.csv")
 WEIGHTS = Path("data/weights/base.weights.h5")
 FEATURES = Path("data/features")
 MODELS = Path("models")

@@ -19,7 +19,7 @@ def main() -> None:
     recipe = trained.recipe(params.head)
     history = training.fit(model, train, validation, recipe, checkpoint=checkpoint)
     base = backbones.build(facts.base_model, facts.image_size)
-    base.load_weights(stage.WEIGHTS)
+    backbones.load_weights(base, stage.WEIGHTS)
     base.trainable = False
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)

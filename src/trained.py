@@ -56,7 +56,7 @@ def bottleneck_views(
     (train, views), (validation, _) = cached("train"), cached("validation")
     if facts.live:
         base = backbones.build(facts.base_model, facts.image_size)
-        base.load_weights(stage.WEIGHTS)
+        backbones.load_weights(base, stage.WEIGHTS)
         extractor = features.extractor(base, facts.image_size, 0, facts.bottleneck)
         frozen = runtime.session(models.to_onnx(extractor))
         live = training.from_pictures(_pixels(facts, "train", True), ["bottleneck"], frozen)

@@ -1,6 +1,8 @@
 """Small real pictures and models for the tests."""
 
+import io
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,51 @@ def folders(root: Path, *names: str, each: int = 2) -> Path:
         for index in range(each):
             picture(root / name / f"{index}.png", seed=number * 1000 + index)
     return root
+
+
+def mutated(folder: Path, count: int = 240) -> list[str]:
+    """Write damaged JPEG, PNG, BMP and GIF pictures, the same each time, and give their names."""
+    image = Image.fromarray(pixels(1, 9, 7)).resize((61, 43), Image.Resampling.BICUBIC)
+    grey = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) << 8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wholes: list[tuple[str, bytes]] = []
+    for whole, suffix, options in (
+        (image, "jpeg", {"exif": turned}),
+        (image, "jpeg", {"progressive": True}),
+        (image.convert("CMYK"), "jpeg", {}),
+        (image, "png", {"exif": turned}),
+        (image.convert("RGBA"), "png", {}),
+        (image.quantize(16), "png", {"transparency": 1}),
+        (image.convert("1"), "png", {}),
+        (grey, "png", {}),
+        (image, "bmp", {}),
+        (image.quantize(16), "bmp", {}),
+        (image, "gif", {}),
+        (image, "gif", {"save_all": True, "append_images": [image.rotate(90)]}),
+    ):
+        buffer = io.BytesIO()
+        whole.save(buffer, suffix, **options)
+        wholes.append((suffix, buffer.getvalue()))
+    chance = random.Random(1)
+    names = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        suffix, whole = wholes[number % len(wholes)]
+        damaged = bytearray(whole)
+        how = number // len(wholes) % 4
+        if how == 0:
+            del damaged[chance.randrange(len(damaged)) :]
+        elif how == 1:
+            at = chance.randrange(len(damaged))
+            damaged[at:at] = chance.randbytes(chance.randrange(1, 40))
+        else:  # anywhere, or where sizes and kinds are declared
+            reach = len(damaged) if how == 2 else 60
+            for _ in range(chance.randrange(1, 5)):
+                damaged[chance.randrange(reach)] = chance.randrange(256)
+        names.append(f"{number}.{suffix}")
+        (folder / names[-1]).write_bytes(damaged)
+    return names
 
 
 def onnx_model(path: Path, weights: list[list[float]], **metadata: object) -> Path:

@@ -163,6 +163,29 @@ def test_every_parameter_is_one_of_a_stage() -> None:
     assert used | {"cores"} == every  # on which no result depends
 
 
+def test_what_is_read_is_data_and_never_code() -> None:
+    """No pickles, no `eval`, no YAML that makes objects: weights and caches come from anywhere."""
+    modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"}
+    calls = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                assert not modules & {alias.name.split(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                assert str(node.module).split(".")[0] not in modules, path
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                place = f"{path.relative_to(ROOT)}, line {node.lineno}"
+                assert called not in calls, place
+                assert not re.fullmatch(r"yaml\.(unsafe_|full_)?load(_all)?", called), place
+                if called in ("np.load", "np.save"):
+                    assert options.get("allow_pickle") == "False", place
+                if called.endswith("load_model"):
+                    assert options.get("safe_mode") == "True", place
+                assert options.get("shell", "False") == "False", place
+
+
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_what_is_named_is_pinned(name: str) -> None:
     pinned = listed(ROOT / f"{name}.txt")

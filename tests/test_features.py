@@ -2,14 +2,18 @@
 
 import thaw.quiet  # noqa: F401
 
+import io
+import pickle
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from helpers import picture
-from thaw import backbones, cores, features, heads, images, models, runtime
+from helpers import mutated, picture
+from thaw import backbones, cores, features, heads, images, models, runtime, screening
+from thaw.datasets import Labelled
+from thaw.errors import ThawError
 from thaw.images import Augmentation
 
 SIZE = 32
@@ -168,13 +172,15 @@ def test_the_same_bytes_with_any_number_of_cores_and_batch(
     assert list(content(tmp_path / "1")) == ["train_bottleneck.npy", "train_boundary.npy"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, images.BadImageError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), images.BadImageError(Path("a.png"), "damaged")]
+)
 def test_an_interrupted_extraction_leaves_nothing(
     tmp_path: Path,
     folder: Path,
     exported: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
-    error: type[BaseException],
+    error: BaseException,
 ) -> None:
     load = images.load
     seen = []
@@ -187,9 +193,32 @@ def test_an_interrupted_extraction_leaves_nothing(
 
     monkeypatch.setattr(images, "load", interrupted)
     session = runtime.session(exported["pooled"])
-    with pytest.raises(error):
+    with pytest.raises(type(error)):
         features.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
+    names = mutated(tmp_path / "pictures")
+    labelled = [Labelled(name, "a") for name in names]
+    good, bad = screening.screen(labelled, tmp_path / "pictures", "skip", tmp_path / "bad.csv")
+    assert len(good) + len(bad) == len(names) >= 200
+    assert len(good) > 50
+    inputs = keras.Input((SIZE, SIZE, 3), name="picture")
+    maxima = keras.layers.GlobalMaxPooling2D()(inputs)
+    session = runtime.session(models.to_onnx(keras.Model(inputs, [inputs * 1.0, maxima])))
+    features.extract(session, tmp_path / "pictures", list(good), facts(), 0, tmp_path, "train")
+    found = features.read(tmp_path, "train_boundary")
+    for name, row in zip(good, found[:, 0], strict=True):
+        np.testing.assert_array_equal(row, images.load(tmp_path / "pictures" / name, SIZE))
+
+
+def test_picture_gone_since_is_named_with_its_place(
+    tmp_path: Path, exported: dict[str, bytes]
+) -> None:
+    session = runtime.session(exported["pooled"])
+    with pytest.raises(ThawError, match=r"^.*/gone.png can't be read \(no such file\); .*`dvc"):
+        features.extract(session, tmp_path, ["gone.png"], facts(), 1, tmp_path, "train")
 
 
 def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None:
@@ -201,6 +230,40 @@ def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None
     )
     features.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
     assert features.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
+
+
+def test_cache_that_holds_pickles_or_is_damaged_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(100.0))
+    whole = path.read_bytes()
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "trace",)
+
+    np.save(tmp_path / "pickle.npy", np.array([Hostile()], dtype=object), allow_pickle=True)
+    np.load(tmp_path / "pickle.npy", allow_pickle=True)  # it would run
+    assert (tmp_path / "trace").exists()
+    (tmp_path / "trace").unlink()
+    pickled = (tmp_path / "pickle.npy").read_bytes()
+    bare = pickle.dumps(Hostile())
+    archive = io.BytesIO()
+    np.savez(archive, a=np.arange(3))
+    for content in (pickled, bare, archive.getvalue(), b"", b"garbage", whole[:60], whole[:-8]):
+        path.write_bytes(content)
+        with pytest.raises(
+            ThawError, match=r"a.npy is not as .* wrote it \(.*`dvc repro"
+        ) as caught:
+            features.read(tmp_path, "a")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"augmentation": {}}', b"\xff"])
+def test_facts_that_are_damaged_are_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "features.json").write_bytes(content)
+    with pytest.raises(ThawError, match=r"features.json is not as stage extract_features wrote"):
+        features.read_facts(tmp_path)
 
 
 @pytest.mark.parametrize("augmentation", [FLIPS, Augmentation(1, "none", False, 0.0)])

@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from helpers import picture, pixels
+from thaw import images
 from thaw.errors import ThawError
 from thaw.images import (
     Augmentation,
@@ -44,6 +46,23 @@ ORIENTED = {  # how a viewer must turn the pixels stored under each EXIF orienta
     7: lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
     8: lambda stored: np.rot90(stored, 1),
 }
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def png(width: int, height: int, depth: int, kind: int, rows: bytes, before: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(rows))
+    end = chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + data + end
+
+
+def declaring(width: int, height: int) -> bytes:
+    """A PNG of some hundred bytes that declares that size."""
+    return png(width, height, 8, 2, b"\0" * 5000)
 
 
 def array(path: Path) -> np.ndarray:
@@ -80,7 +99,7 @@ def test_picture_that_pillow_warns_of_is_refused_quietly(tmp_path: Path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(SRC)},
     )
-    assert done.stderr.splitlines()[-1].endswith("more than 240,000,000 pixels")
+    assert "(more than 240,000,000 pixels)" in done.stderr.splitlines()[-1]
     assert "Warning" not in done.stderr
 
 
@@ -140,6 +159,56 @@ def test_cmyk_becomes_rgb(tmp_path: Path):
     assert max(green, blue) < 15
 
 
+@pytest.mark.parametrize(("suffix", "mode"), [("png", "I;16"), ("tiff", "I;16"), ("tiff", "I;16B")])
+def test_16_bit_grey_in_either_order_of_bytes(tmp_path: Path, suffix: str, mode: str):
+    values = np.array([[0, 256, 32768, 65535]], ">u2" if mode.endswith("B") else "<u2")
+    Image.frombytes(mode, (4, 1), values.tobytes()).save(tmp_path / "a.jpg", suffix)
+    assert array(tmp_path / "a.jpg")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "samples", "colour"),
+    [
+        (2, 0, bytes([0b00011011]), (1,)),
+        (4, 0, bytes([0x01, 0x23]), (1,)),
+        (16, 0, struct.pack(">4H", 0, 256, 512, 768), (256,)),
+        (16, 2, struct.pack(">12H", *range(0, 12 * 256, 256)), (0, 256, 512)),
+    ],
+)
+def test_transparent_colour_that_pillow_overlooks_is_not_read_wrongly(
+    tmp_path: Path, depth: int, kind: int, samples: bytes, colour: tuple[int, ...]
+):
+    transparent = chunk(b"tRNS", struct.pack(f">{len(colour)}H", *colour))
+    path = tmp_path / "a.png"
+    path.write_bytes(png(4, 1, depth, kind, b"\0" + samples, transparent))
+    with pytest.raises(BadImageError, match="one colour is transparent"):
+        read(path)
+    path.write_bytes(png(4, 1, depth, kind, b"\0" + samples))
+    assert array(path).shape == (1, 4, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path, kind: type):
+    path = save(tmp_path / "a.tiff", np.array([[0, 1, 200]], dtype=kind))
+    with pytest.raises(BadImageError, match="32-bit pixels have no known range"):
+        read(path)
+
+
+@pytest.mark.parametrize("profile", [b"", b"no profile", b"\0" * 128])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_colour_profile_changes_nothing(tmp_path: Path, suffix: str, profile: bytes):
+    image = Image.fromarray(pixels(1))
+    image.save(tmp_path / f"with.{suffix}", icc_profile=profile)
+    image.save(tmp_path / f"without.{suffix}")
+    with_profile, without = (array(tmp_path / f"{name}.{suffix}") for name in ("with", "without"))
+    np.testing.assert_array_equal(with_profile, without)
+
+
+def test_transparent_bitmap_and_gif_are_laid_on_white(tmp_path: Path):
+    Image.new("RGBA", (3, 3), (200, 100, 0, 0)).save(tmp_path / "a.gif")
+    assert array(tmp_path / "a.gif").min() == 255
+
+
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path):
     path = save(tmp_path / "a.png", np.array([[0, 256, 32768, 65535]], dtype=np.uint16))
     assert Image.open(path).mode.startswith("I")
@@ -173,34 +242,15 @@ def test_load_stretches_to_a_square(tmp_path: Path):
     assert found[:, 7].min() == 250
 
 
-def huge_png() -> bytes:
-    """A PNG that declares 50,000 x 50,000 pixels in some hundred bytes."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    data = zlib.compress(b"\0" * 5000)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
-
-
-def declaring(width: int, height: int) -> bytes:
-    content = bytearray(huge_png())
-    content[16:24] = struct.pack(">II", width, height)
-    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
-    return bytes(content)
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "an empty file"),
         (b"no picture, whatever its name says\n" * 20, "not a picture that can be read"),
-        (huge_png(), "more than 240,000,000 pixels"),
+        (declaring(50_000, 50_000), "more than 240,000,000 pixels"),
         (declaring(20_000, 12_001), "more than 240,000,000 pixels"),  # Pillow alone only warns
+        (declaring(0, 5), "not a picture that can be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture that can be read"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str):
@@ -210,7 +260,8 @@ def test_what_is_no_picture_is_refused_with_the_reason(tmp_path: Path, content: 
     for refuse in (read, content_hash, lambda path: load(path, 8)):
         with pytest.raises(BadImageError) as caught:
             refuse(path)
-        assert str(caught.value) == reason
+        assert caught.value.reason == reason
+        assert str(caught.value).startswith(f"{path} can't be read ({reason}); ")
     assert time.monotonic() - started < 10
 
 
@@ -241,8 +292,62 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path, suffix: str):
 def test_missing_file_and_folder_are_bad_images(tmp_path: Path):
     with pytest.raises(BadImageError, match="no such file"):
         read(tmp_path / "none.png")
-    with pytest.raises(ThawError, match="directory"):
+    with pytest.raises(ThawError, match="a folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("reader", [read, content_hash, lambda path: load(path, 8)])
+def test_pipe_and_device_are_refused_without_waiting(tmp_path: Path, reader: Callable):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("/dev/zero")
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "a.jpg")
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        with pytest.raises(BadImageError) as caught:
+            reader(tmp_path / name)
+        assert caught.value.reason == "not an ordinary file"
+
+
+def test_link_to_itself_is_refused(tmp_path: Path):
+    (tmp_path / "a.jpg").symlink_to("a.jpg")
+    with pytest.raises(BadImageError, match=r"\(Too many levels of symbolic links\)"):
+        read(tmp_path / "a.jpg")
+
+
+def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pillow gives it to Ghostscript, found by the name `gs`."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'trace'}\n")
+    ghostscript.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    (tmp_path / "a.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(BadImageError):
+        read(tmp_path / "a.jpg")
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_of_large_pictures_one_is_decoded_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+):
+    paths = [picture(tmp_path / f"{index}.png") for index in range(4)]
+    monkeypatch.setattr(images, "LARGE", 100 if large else 1000)
+    decode, running, most = images._rgb, [], []
+
+    def slow(image: Image.Image) -> Image.Image:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        return decode(image)
+
+    monkeypatch.setattr(images, "_rgb", slow)
+    assert len({content_hash(path) for path in paths}) == 1
+    most.clear()
+    assert len(list(in_threads(content_hash, paths, threads=4))) == 4
+    assert (max(most) == 1) is large
 
 
 def test_content_hash_sees_pixels_not_files(tmp_path: Path):
@@ -380,7 +485,7 @@ def test_in_threads_keeps_order_and_looks_no_further_ahead():
 def test_in_threads_propagates_errors_in_place():
     def work(item: int) -> int:
         if item == 5:
-            raise BadImageError("five")
+            raise BadImageError(Path("5.png"), "five")
         return item
 
     results = in_threads(work, range(100), threads=3, ahead=8)

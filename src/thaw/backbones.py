@@ -4,8 +4,10 @@ import thaw.quiet  # noqa: F401
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 
 import keras
 
@@ -76,6 +78,25 @@ def build(name: str, image_size: int | None, weights: str | None = None) -> kera
         ) from None
     # Named here: EfficientNetV2 takes its blocks from its argument `name`.
     return keras.Model(base.input, base.output, name=name)
+
+
+def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f weights`") -> None:
+    """Read a `.weights.h5` file into a base model.
+
+    Raises:
+        ThawError: when it holds other things, and then the model's weights are of no use.
+    """
+    if not path.is_file():
+        raise ThawError(f"{path}: no such file; {remedy}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
+            base.load_weights(path)
+    except Exception as error:  # Keras and h5py raise what bad bytes make of their code
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ThawError(
+            f"{path}: not weights of {base.name} without its top ({reason}); {remedy}"
+        ) from None
 
 
 def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from thaw import backbones, heads, images
+from thaw.errors import ThawError
 from thaw.serialize import atomic, write_json
 
 BATCH = 8  # views that the network runs at once, in each thread
@@ -134,13 +135,37 @@ def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
 
 
 def read_facts(out: Path) -> Facts:
-    """Read `features.json`."""
-    values = json.loads((out / "features.json").read_text(encoding="utf-8"))
-    values["augmentation"] = images.Augmentation(**values["augmentation"])
-    return Facts(**values)
+    """Read `features.json`.
+
+    Raises:
+        ThawError: when it isn't as `write_facts` wrote it.
+    """
+    path = out / "features.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["augmentation"] = images.Augmentation(**values["augmentation"])
+        return Facts(**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from None
 
 
 def read(out: Path, name: str) -> NDArray[Any]:
-    """Map an array of the cache into memory, without reading it."""
-    array: NDArray[Any] = np.load(out / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    """Map an array of the cache into memory, without reading it.
+
+    Raises:
+        ThawError: when the file is no array of numbers, or not all of one.
+    """
+    path = out / f"{name}.npy"
+    try:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # it takes no pickles
+    except (ValueError, EOFError) as error:
+        raise _damaged(path, error) from None
     return array
+
+
+def _damaged(path: Path, error: Exception) -> ThawError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ThawError(
+        f"{path} is not as stage extract_features wrote it ({reason}); "
+        "run `dvc repro -f extract_features`"
+    )

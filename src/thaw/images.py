@@ -2,9 +2,12 @@
 
 import hashlib
 import math
+import stat
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from thaw.cores import available
 from thaw.errors import ThawError
@@ -23,13 +26,22 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 
 # Ten times a 24-megapixel photograph; a picture that declares more is refused unread.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 240_000_000
+# Of pictures with more, one is decoded at a time: memory then doesn't grow with the cores.
+LARGE = 50_000_000
+# Whatever the name says. Not all that Pillow knows: for EPS it starts Ghostscript.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_one_large = threading.Lock()
 # Filters are the process's own: set here, once, since threads decode pictures.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class BadImageError(ThawError):
-    """A file that isn't a picture that can be read; the message is the reason alone."""
+    """A file that isn't a picture that can be read, and the reason."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} can't be read ({reason}); mend or remove it, then `dvc repro`")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -71,37 +83,60 @@ def read(path: Path) -> Image.Image:
     Raises:
         BadImageError: when the file is missing, empty, truncated, too large or not a picture.
     """
+    with _decoded(path) as image:
+        return image
+
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Image.Image]:
+    """As `read`; while the block runs no other large picture is decoded."""
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):  # a pipe would be waited for, a device read for ever
+            raise ValueError("a folder" if stat.S_ISDIR(kind) else "not an ordinary file")
+        with Image.open(path, formats=FORMATS) as opened:
+            pixels = opened.width * opened.height
+            if pixels > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            opened.load()
-            return _rgb(ImageOps.exif_transpose(opened))
+            with _one_large if pixels > LARGE else nullcontext():
+                yield _upright(opened)
     except FileNotFoundError:
-        raise BadImageError("no such file") from None
+        raise BadImageError(path, "no such file") from None
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0
-        raise BadImageError(
-            "an empty file" if empty else "not a picture that can be read"
-        ) from None
+        reason = "an empty file" if empty else "not a picture that can be read"
+        raise BadImageError(path, reason) from None
     except Image.DecompressionBombError:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError) as error:
-        raise BadImageError(str(error) or type(error).__name__) from None
+        raise BadImageError(path, f"more than {MAX_PIXELS:,} pixels") from None
+    except OSError as error:
+        raise BadImageError(path, error.strerror or str(error)) from None
+    except (SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError) as error:
+        raise BadImageError(path, str(error) or type(error).__name__) from None
     except Exception as error:  # Pillow's decoders raise what their formats' bugs make of bad bytes
-        raise BadImageError(f"damaged ({type(error).__name__})") from None
+        raise BadImageError(path, f"damaged ({type(error).__name__})") from None
+
+
+def _upright(opened: ImageFile.ImageFile) -> Image.Image:
+    """The whole picture, upright, in RGB; copied no more often than need be."""
+    scaled = any(";" in str(tile.args) for tile in opened.tile)  # samples of other than 8 bits
+    opened.load()
+    transparent = opened.info.get("transparency")
+    if opened.format == "PNG" and opened.mode != "P" and scaled and transparent is not None:
+        # Pillow would look for the colour as it was before scaling, and not find it.
+        raise ValueError("one colour is transparent, and colours have other than 8 bits")
+    ImageOps.exif_transpose(opened, in_place=True)
+    return _rgb(opened)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        grey = np.asarray(image, dtype=np.int64)
-        image = Image.fromarray(np.clip(grey >> 8, 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
+    if image.mode in ("I", "F"):
+        raise ValueError("32-bit pixels have no known range")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def load(path: Path, size: int) -> Pixels:
@@ -110,7 +145,8 @@ def load(path: Path, size: int) -> Pixels:
     Raises:
         BadImageError: as `read` does.
     """
-    return np.asarray(read(path).resize((size, size), Image.Resampling.BILINEAR))
+    with _decoded(path) as image:
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def content_hash(path: Path) -> str:
@@ -119,10 +155,11 @@ def content_hash(path: Path) -> str:
     Raises:
         BadImageError: as `read` does.
     """
-    pixels = np.asarray(read(path))
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(pixels.tobytes())
-    return digest.hexdigest()
+    with _decoded(path) as image:
+        pixels = np.asarray(image)
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(pixels.data)
+        return digest.hexdigest()
 
 
 def random(*key: object) -> np.random.Generator:

@@ -51,12 +51,32 @@ class Classifier:
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
             self._symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
+            self._check()
         except Exception as error:  # ONNX Runtime's errors share no class
             reason = str(error).splitlines()[0]
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason}); give models/model.onnx"
             ) from None
         self._input = self._session.get_inputs()[0].name
+
+    def _check(self) -> None:
+        """Compare what the model says of itself with what it takes and gives."""
+        (takes,), (gives,) = self._session.get_inputs(), self._session.get_outputs()
+        size = self.image_size
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"image_size is {size!r}")
+        if takes.type != "tensor(float)" or takes.shape[1:] != [size, size, 3]:
+            raise ValueError(f"it takes {takes.shape[1:]}, not pictures of image_size {size}")
+        if not isinstance(self.classes, list) or not all(isinstance(c, str) for c in self.classes):
+            raise ValueError("classes is no list of names")
+        count = len(set(self.classes))
+        if count != len(self.classes) or gives.shape[1:] != [1 if count == 2 else count]:
+            raise ValueError(f"it gives {gives.shape[1:]} logits for {self.classes}")
+        if not self._symmetries or not all(
+            turns in range(4) and isinstance(mirrored, bool) and isinstance(inverted, bool)
+            for turns, mirrored, inverted in self._symmetries
+        ):
+            raise ValueError("symmetries is no list of turns and mirrorings")
 
     def logits(self, pixels: NDArray[np.generic]) -> Array:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
@@ -76,7 +96,7 @@ class Classifier:
             try:
                 pixels = images.load(path, self.image_size)
             except images.BadImageError as error:
-                return Result(path, None, str(error))
+                return Result(path, None, error.reason)
             return Result(path, self.probabilities(pixels))
 
         yield from images.in_threads(classify_one, paths)

@@ -6,11 +6,13 @@ import gc
 import io
 import json
 import logging
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import onnx
@@ -22,6 +24,11 @@ from thaw.errors import ThawError
 from thaw.serialize import write_bytes
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
+
+MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
+LAYERS = re.compile(  # the modules that a saved network names
+    r"keras|keras\.(layers|initializers|regularizers)|keras\.src\.(applications|models|ops)\.\w+"
+)
 
 
 def classifier(
@@ -115,16 +122,50 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Load a `.keras` file, in Keras's safe mode: it can hold no code.
+    """Load a `.keras` file as `save` writes it: it can hold no code.
 
     Raises:
         ThawError: when it isn't one.
     """
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
+        if not path.is_file():
+            raise ValueError("no such file")
+        with zipfile.ZipFile(path) as opened:
+            _check_members(opened.infolist())
+            _check_config(json.loads(opened.read("config.json")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras, h5py and TensorFlow raise what bad bytes make of their code
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ThawError(f"{path} is no model that can be loaded ({reason})") from None
+        raise ThawError(
+            f"{path} is no model that can be loaded ({reason}); run `dvc repro`, which makes it"
+        ) from None
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Not packed, so none is larger than its file; and nothing that Keras would unpack to disk."""
+    if sorted(member.filename for member in members) != MEMBERS:
+        raise ValueError(f"it does not hold just {', '.join(MEMBERS)}")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its parts are compressed")
+
+
+def _check_config(config: Any) -> None:
+    """Only layers and what they are made of.
+
+    Keras's safe mode refuses code and foreign modules, but finds any function of Keras by name, and
+    some of these write files or download.
+    """
+    if isinstance(config, dict):
+        name, module = config.get("class_name"), config.get("module")
+        if name == "Lambda" or (
+            name not in (None, "__keras_tensor__") and not LAYERS.fullmatch(str(module))
+        ):
+            raise ValueError(f"it names {module}.{name}, which no model of Thaw's holds")
+    for inner in config.values() if isinstance(config, dict) else config:
+        if isinstance(inner, dict | list):
+            _check_config(inner)
 
 
 def _canonical_config(config: object) -> object:

@@ -78,7 +78,14 @@ def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
                 path = Path(opened.extract(entry.member, temporary))
         except (zipfile.BadZipFile, KeyError):
             raise ThawError(f"{entry.source} holds no {entry.member}; mend weights.yaml") from None
-        _READERS[entry.format](base, path)
+        try:
+            _READERS[entry.format](base, path)
+        except Exception as error:  # h5py and onnx raise what bad bytes make of their code
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ThawError(
+                f"{entry.source}: {entry.member} is no {entry.format} of {base_model} ({reason}); "
+                "mend weights.yaml"
+            ) from None
     return base
 
 
@@ -100,16 +107,11 @@ def _imagenet(base_model: str) -> keras.Model:
 
 
 def _from_file(base_model: str, path: Path) -> keras.Model:
-    if not path.is_file():
-        raise ThawError(f"params.yaml: weights: {path}: no such file; give one that exists")
     base = backbones.build(base_model, None)
     try:
-        base.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ThawError(
-            f"params.yaml: weights: {path}: not weights of {base_model} without its top "
-            f"({str(error).splitlines()[0]}); save them with `base.save_weights`"
-        ) from None
+        backbones.load_weights(base, path, "give a file that `base.save_weights` wrote")
+    except ThawError as error:
+        raise ThawError(f"params.yaml: weights: {error}") from None
     return base
 
 

@@ -16,4 +16,7 @@ def session(model: bytes | str) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; say them once
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # Without it, a model that can't be loaded is tried twice, with a note on standard output.
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
