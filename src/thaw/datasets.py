@@ -181,7 +181,8 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
     try:
         temporary = raw.with_name(f".part-{raw.name}")
         shutil.rmtree(temporary, ignore_errors=True)  # a run that was killed left it
-        temporary.mkdir(parents=True)
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
         try:
             rows = _lay_out(chosen, checks, temporary, temporary / "raw")
             if raw.exists():

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
