@@ -16,6 +16,13 @@ import yaml
 from thaw import cores, environment, errors, params
 from thaw.errors import ThawError
 
+HERE = Path(__file__).resolve().parent
+
+# The export to ONNX goes through sets of names, whose order follows from this.
+if os.environ.get("PYTHONHASHSEED") != "0" and Path(sys.argv[0]).resolve().parent == HERE:
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.execv(sys.executable, sys.orig_argv)
+
 RAW = Path("data/raw")
 IMAGES = RAW / "images"
 SPLIT = Path("data/split.csv")

@@ -24,8 +24,6 @@ LIVE = {"cache.layer": "pixels", "augment.rotation": 0.2}
 def make(folder: Path, changes: dict[str, object]) -> Repository:
     folder.mkdir()
     repository = Repository(folder)
-    # tf2onnx's graphs vary with the order of sets of names, some one time in ten, kill or none.
-    repository.env["PYTHONHASHSEED"] = "0"
     repository.edit(EPOCHS | changes)
     repository.commit("Change")
     return repository
@@ -45,17 +43,20 @@ def start(repository: Repository, *command: str) -> subprocess.Popen[bytes]:
 
 def kill(repository: Repository, stage: str, now: Callable[[], bool]) -> None:
     """Run a stage and kill `dvc` and all that it started as soon as `now`; it may end before."""
+    lock = repository.path / "dvc.lock"
+    committed = lock.read_text() if lock.exists() else ""  # what `git checkout` would bring back
     process = start(repository, "-m", "dvc", "repro", "--single-item", stage)
     while process.poll() is None and not now():
         time.sleep(0.01)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    # DVC rewrites this file of its own in place and refuses one cut short, naming it: the README
-    # says to remove it.
+    # DVC rewrites two files of its own in place, and refuses one cut short: the README's remedies.
     rwlock = repository.path / ".dvc/tmp/rwlock"
     if rwlock.exists() and not rwlock.read_text():
         rwlock.unlink()
+    if lock.exists() and not lock.read_text():
+        lock.write_text(committed) if committed else lock.unlink()
 
 
 def after(seconds: float) -> Callable[[], bool]:

@@ -7,7 +7,10 @@ import csv
 import importlib
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +155,19 @@ def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
     run.stages(*FEATURES_ON, **same, cache={"layer": "pixels", "bottleneck": "pooled"})
     np.testing.assert_allclose(run.losses("head"), head, rtol=1e-3)
     np.testing.assert_allclose(run.losses("model")[:, 1], model[:, 1], rtol=0.01)
+
+
+def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:
+    shutil.copytree(Path(stage.__file__).parent, tmp_path / "src")
+    (tmp_path / "src/order.py").write_text("import stage\nprint(hash('a'))\n", encoding="utf-8")
+    found = {
+        subprocess.run(
+            [sys.executable, "src/order.py"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("random", "13")
+    }
+    assert len(found) == 1
