@@ -159,7 +159,7 @@ def test_no_clock_path_or_name_in_an_output(stranger: Stranger) -> None:
 def test_what_it_was_made_with_stays_beside_the_metrics(repository: Repository) -> None:
     assert "metrics/environment.json" in repository.run("git", "ls-files", "metrics").splitlines()
     (noted,) = repository.json("metrics/environment.json")
-    assert noted["stages"] == sorted(set(STAGES) - {"download"})
+    assert noted["stages"] == sorted(STAGES)
     assert noted["python"] == sys.version.split()[0]
     assert noted["threads"] == 2
     assert "environment" not in (repository.path / "dvc.lock").read_text().replace(
