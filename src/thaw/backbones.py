@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from thaw.errors import ThawError
+from thaw.errors import ThawError, reason
 
 # How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
 # None: the network has its preprocessing inside.
@@ -74,7 +74,7 @@ def build(name: str, image_size: int | None, weights: str | None = None) -> kera
     except ValueError as error:
         raise ThawError(
             f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
-            f"({str(error).splitlines()[0]}); give a larger one"
+            f"({reason(error)}); give a larger one"
         ) from None
     # Named here: EfficientNetV2 takes its blocks from its argument `name`.
     return keras.Model(base.input, base.output, name=name)
@@ -93,9 +93,8 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             base.load_weights(path)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ThawError(
-            f"{path}: not weights of {base.name} without its top ({reason}); {remedy}"
+            f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
         ) from None
 
 

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from thaw import environment
 from thaw.serialize import atomic
 
-CPU = Path("/proc/cpuinfo")
 LIBRARIES = ("keras", "numpy", "onnxruntime", "pillow")  # whose results go into a training
 SWITCHES = ("TF_", "XLA_", "DNNL_", "ONEDNN_")  # environment variables that TensorFlow reads
 History = dict[str, list[float]]  # each metric's values by epoch
@@ -92,7 +92,8 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
             content = part if isinstance(part, bytes) else str(part).encode()
             digest.update(len(content).to_bytes(8) + content)
 
-    add(settings, platform.python_version(), platform.machine(), _processor())
+    add(settings, platform.python_version(), platform.machine())
+    add(environment.processor("flags", "Features"))
     add(tf.__version__, tf.config.list_physical_devices(), *map(version, LIBRARIES))
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         add(path.name, path.read_bytes())
@@ -106,11 +107,3 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
             if path.is_file():
                 add(path, facts.st_size, facts.st_mtime_ns)
     return digest.hexdigest()
-
-
-def _processor() -> str:
-    """What of the processor may change results: its instruction sets, or its name."""
-    if not CPU.exists():
-        return platform.processor()
-    lines = CPU.read_text().splitlines()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

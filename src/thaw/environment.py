@@ -55,20 +55,21 @@ def here(threads: int) -> Environment:
     return found | {
         "system": f"{platform.system()} {platform.machine()}",
         "libc": " ".join(platform.libc_ver()).strip(),
-        "processor": _processor(),
+        "processor": processor("model name"),
         "instructions": " ".join([*simd["baseline"], *simd.get("found", [])]),
         "cores": os.cpu_count() or 1,
         "threads": threads,
     }
 
 
-def _processor() -> str:
+def processor(*fields: str) -> str:
+    """What Linux says of the first core in the first of these fields; elsewhere, its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(fields))
+    return next(found, platform.processor())
 
 
 def record(path: Path, stage: str, now: Environment) -> str | None:

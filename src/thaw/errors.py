@@ -71,6 +71,11 @@ def _outside(error: Exception) -> str:
     return ""
 
 
+def reason(error: Exception) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def shortlist(names: list[str], limit: int = 20) -> str:
     """Join names for an error message, saying how many were left out."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from thaw import backbones, heads, images
-from thaw.errors import ThawError
+from thaw.errors import ThawError, reason
 from thaw.serialize import atomic, write_json
 
 BATCH = 8  # views that the network runs at once, in each thread
@@ -164,8 +164,7 @@ def read(out: Path, name: str) -> NDArray[Any]:
 
 
 def _damaged(path: Path, error: Exception) -> ThawError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ThawError(
-        f"{path} is not as stage extract_features wrote it ({reason}); "
+        f"{path} is not as stage extract_features wrote it ({reason(error)}); "
         "run `dvc repro -f extract_features`"
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from thaw import images
-from thaw.errors import ThawError
+from thaw.errors import ThawError, reason
 from thaw.runtime import session
 
 Array = NDArray[np.float32]
@@ -53,9 +53,8 @@ class Classifier:
             self._symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
         except Exception as error:  # ONNX Runtime's errors share no class
-            reason = str(error).splitlines()[0]
             raise ThawError(
-                f"{path} is no model that Thaw exported ({reason}); give models/model.onnx"
+                f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
         self._input = self._session.get_inputs()[0].name
 

