@@ -18,7 +18,7 @@ from thaw.errors import ThawError
 
 HERE = Path(__file__).resolve().parent
 
-# The export to ONNX goes through sets of names, whose order follows from this.
+# The export to ONNX (thaw.models) goes through sets of names, whose order follows from this.
 if os.environ.get("PYTHONHASHSEED") != "0" and Path(sys.argv[0]).resolve().parent == HERE:
     os.environ["PYTHONHASHSEED"] = "0"
     os.execv(sys.executable, sys.orig_argv)

@@ -24,6 +24,9 @@ from thaw import backbones, folding, heads
 from thaw.errors import ThawError, reason
 from thaw.serialize import write_bytes
 
+# tf2onnx goes through sets of nodes and of names, and drops or keeps a Reshape by their order.
+# Nodes are ordered by address, unless by name; names by a counter, and by PYTHONHASHSEED.
+tf2onnx.graph.Node.__hash__ = lambda node: hash(node.name)
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
@@ -199,6 +202,7 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
     # Not by Keras's `export`: it does the same, and takes as long again to look for resources.
     function = tf.function(lambda pictures: model(pictures, training=False), signature)
+    tf2onnx.utils.INTERNAL_NAME = 1  # the counter
     with _collecting_garbage():
         exported, _ = tf2onnx.convert.from_function(function, signature)
     unknown = {n.op_type for n in exported.graph.node if not onnx.defs.has(n.op_type, n.domain)}
