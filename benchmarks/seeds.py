@@ -78,6 +78,7 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
     cached = features.Facts(
         chosen.base_model,
         chosen.image_size,
+        chosen.resize,
         boundary := backbones.boundary(
             base, backbones.layer_index(base, chosen.cache.layer, "cache.layer")
         ),

@@ -44,9 +44,12 @@ def training_pictures() -> list[str]:
 
 def network() -> Job:
     """The frozen network, on pictures in memory, in as many threads as there are cores."""
-    session, size = extractor(), features.read_facts(stage.FEATURES).image_size
+    session, facts = extractor(), features.read_facts(stage.FEATURES)
     source = session.get_inputs()[0].name
-    pictures = [images.load(stage.IMAGES / path, size) for path in training_pictures()]
+    pictures = [
+        images.load(stage.IMAGES / path, facts.image_size, facts.resize)
+        for path in training_pictures()
+    ]
     whole = np.stack(pictures).astype(np.float32)
     batches = np.split(whole, range(features.BATCH, len(whole), features.BATCH))
 

@@ -16,6 +16,7 @@ def main() -> None:
     facts = features.Facts(
         base_model=params.base_model,
         image_size=params.image_size,
+        resize=params.resize,
         boundary=boundary,
         boundary_name=base.layers[boundary].name if boundary else "pixels",
         bottleneck=params.cache.bottleneck,

@@ -40,6 +40,7 @@ def main() -> None:
         trained.recipe(params.fine_tune),
         first_epoch=params.head.epochs,
         checkpoint=checkpoint,
+        logs=stage.logs("fine_tune") if params.tensorboard else None,
     )
     trained.write("model", params, classifier, facts, history)
     checkpoint.remove()

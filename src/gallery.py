@@ -29,7 +29,7 @@ def draw(
     plots.learning_curves(history, starts, stage.PLOTS / "learning_curves.png")
     training = [row for row in read_csv(stage.SPLIT) if row["split"] == "train"]
     chosen = _some(training, params.seed)
-    samples = [plots.Tile(_load(row), row["label"]) for row in chosen]
+    samples = [plots.Tile(_load(params, row["path"]), row["label"]) for row in chosen]
     plots.grid(samples, "Training pictures", PICTURES / "samples.png", 4)
     _draw_views(params, chosen[0]["path"])
     _draw_predictions(params, classes, rows, found["fine_tuned"])
@@ -38,7 +38,7 @@ def draw(
 
 def _draw_views(params: Params, path: str) -> None:
     augmentation = images.Augmentation(**params.augment.model_dump())
-    pixels = images.load(stage.IMAGES / path, TILE)
+    pixels = _load(params, path)
     views = [
         plots.Tile(images.view(pixels, augmentation, index, params.seed, path), f"view {index + 1}")
         for index in range(min(augmentation.count, SHOWN))
@@ -66,7 +66,10 @@ def _draw_predictions(
 
     def grid(paths: Sequence[str], title: str, name: str) -> None:
         chosen = [tiles[path] for path in paths]
-        shown = [plots.Tile(_load(row), caption, colour) for row, caption, colour in chosen]
+        shown = [
+            plots.Tile(_load(params, row["path"]), caption, colour)
+            for row, caption, colour in chosen
+        ]
         plots.grid(shown, title, PICTURES / f"{name}.png", 4)
 
     some = [row["path"] for row in _some(rows, params.seed)]
@@ -93,5 +96,5 @@ def _some(rows: Sequence[dict[str, str]], seed: int) -> list[dict[str, str]]:
     return [rows[index] for index in order[:SHOWN]]
 
 
-def _load(row: dict[str, str]) -> images.Pixels:
-    return images.load(stage.IMAGES / row["path"], TILE)
+def _load(params: Params, path: str) -> images.Pixels:
+    return images.load(stage.IMAGES / path, TILE, params.resize)

@@ -38,6 +38,14 @@ ENVIRONMENT = METRICS / "environment.json"
 UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
 
 
+def logs(phase: str) -> Path:
+    """Where TensorBoard's files of a training lie: under the experiment's name, in the repository
+    itself where DVC runs the experiment in a copy of it.
+    """
+    root = os.environ.get("DVC_ROOT", "")
+    return Path(root, "logs", os.environ.get("DVC_EXP_NAME") or "workspace", phase)
+
+
 def run(main: Callable[[], object]) -> None:
     """Run a stage's `main` as `errors.run` does, alone, and leave no temporary file behind.
 

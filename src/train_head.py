@@ -17,7 +17,8 @@ def main() -> None:
     model = models.head_alone(head, train[0][0].shape[1:])
     checkpoint = trained.checkpoint("head", params, model, [stage.FEATURES, stage.WEIGHTS])
     recipe = trained.recipe(params.head)
-    history = training.fit(model, train, validation, recipe, checkpoint=checkpoint)
+    logs = stage.logs("head") if params.tensorboard else None
+    history = training.fit(model, train, validation, recipe, checkpoint=checkpoint, logs=logs)
     base = backbones.build(facts.base_model, facts.image_size)
     backbones.load_weights(base, stage.WEIGHTS)
     base.trainable = False

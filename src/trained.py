@@ -122,7 +122,7 @@ def _pixels(
             one = cached[number, 0]
             forget(cached)
         else:
-            one = images.load(stage.IMAGES / paths[number], facts.image_size)
+            one = images.load(stage.IMAGES / paths[number], facts.image_size, facts.resize)
         if not augmented:
             return one
         return images.view(one, facts.augmentation, turn, facts.seed, paths[number])
@@ -170,6 +170,7 @@ def write(
     about = {
         "classes": facts.classes,
         "image_size": facts.image_size,
+        "resize": facts.resize,
         "symmetries": averaged,
     }
     write_bytes(stage.MODELS / f"{name}.onnx", models.to_onnx(classifier, about))

@@ -26,6 +26,7 @@ def facts(bottleneck: str = "pooled", augmentation: Augmentation = FLIPS) -> fea
     return features.Facts(
         "MobileNetV2",
         SIZE,
+        "stretch",
         BOUNDARY,
         "block_10_project_BN",
         bottleneck,
@@ -185,11 +186,11 @@ def test_an_interrupted_extraction_leaves_nothing(
     load = images.load
     seen = []
 
-    def interrupted(path: Path, size: int) -> images.Pixels:
+    def interrupted(path: Path, size: int, resize: str) -> images.Pixels:
         seen.append(path)
         if len(seen) == 12:  # when a batch of 32 views may have been written
             raise error
-        return load(path, size)
+        return load(path, size, resize)
 
     monkeypatch.setattr(images, "load", interrupted)
     session = runtime.session(exported["pooled"])

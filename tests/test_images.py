@@ -232,6 +232,18 @@ def test_one_pixel(tmp_path: Path):
     assert load(path, 4).tolist() == [[[9] * 3] * 4] * 4
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_load_crops_the_centre(tmp_path: Path, turned: bool):
+    """Three fields side by side: only the middle one is left, and nothing of it is stretched."""
+    middle = pixels(1, 8, 8)
+    wide = np.concatenate([np.zeros_like(middle), middle, np.zeros_like(middle)], axis=int(turned))
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load(tmp_path / "a.png", 8, "crop"), middle)
+    half = Image.fromarray(middle).resize((4, 4), Image.Resampling.BILINEAR)
+    found = load(tmp_path / "a.png", 4, "crop").astype(int)
+    np.testing.assert_allclose(found[1:3, 1:3], np.asarray(half)[1:3, 1:3], atol=1)
+
+
 def test_load_stretches_to_a_square(tmp_path: Path):
     halves = np.zeros((10, 40, 3), dtype=np.uint8)
     halves[:, 20:] = 250

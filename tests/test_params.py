@@ -18,11 +18,13 @@ base_model: MobileNetV2
 weights: pypi
 image_size: 224
 fine_tune_at: 100
+resize: stretch
 average_views: false
 class_weight: none
 batch_size: 32
 seed: 1
 threads: 2
+tensorboard: false
 cores: null
 split: {held_out: null, test: null}
 augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
@@ -55,10 +57,12 @@ WRONG = {
     "weights": NOT_TEXT,
     "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
+    "resize": ["squeeze", "Crop", "null", "1", "true"],
     "average_views": NOT_BOOLEAN,
     "class_weight": ["equal", "null", "1", "true"],
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
     "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],
+    "tensorboard": NOT_BOOLEAN,
     "threads": ["0", "257", "1.5", "two", "true", "null"],
     "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
     "split": NOT_GROUP,

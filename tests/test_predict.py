@@ -26,13 +26,13 @@ AS_IS = [[0, False, False]]
 
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
-    facts = {"classes": ["cold", "warm"], "image_size": 8, "symmetries": AS_IS}
+    facts = {"classes": ["cold", "warm"], "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
     return onnx_model(tmp_path / "two.onnx", COLD_OR_WARM, **facts)
 
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
-    facts = {"classes": THREE, "image_size": 8, "symmetries": AS_IS}
+    facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
     return onnx_model(tmp_path / "three.onnx", COLOURS, **facts)
 
 
@@ -107,7 +107,7 @@ def test_only_broken_pictures_and_none_at_all(tmp_path: Path, two: Path):
 
 def test_probabilities_are_averaged_over_the_symmetries(tmp_path: Path):
     symmetries = [[0, False, False], [0, True, False], [1, False, False], [3, False, True]]
-    facts = {"classes": THREE, "image_size": 8, "symmetries": symmetries}
+    facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": symmetries}
     classifier = Classifier(onnx_model(tmp_path / "a.onnx", COLOURS, **facts))
     path = picture(tmp_path / "a.bmp", width=8, height=8)
     with Image.open(path) as opened:
@@ -120,7 +120,7 @@ def test_probabilities_are_averaged_over_the_symmetries(tmp_path: Path):
 
 @pytest.mark.parametrize("lacking", ["classes", "image_size"])
 def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
-    facts = {"classes": THREE, "image_size": 8, "symmetries": AS_IS}
+    facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
     del facts[lacking]
     path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
     with pytest.raises(ThawError, match=f"a.onnx is no model that Thaw exported .*{lacking}"):
@@ -141,6 +141,8 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
         ("image_size", 16),
         ("image_size", "8"),
         ("image_size", 10**7),
+        ("resize", "squeeze"),
+        ("resize", None),
         ("symmetries", []),
         ("symmetries", 5),
         ("symmetries", [[0]]),
@@ -148,7 +150,7 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
     ],
 )
 def test_model_that_contradicts_itself_is_a_sentence(tmp_path: Path, fact: str, value: object):
-    facts = {"classes": THREE, "image_size": 8, "symmetries": AS_IS}
+    facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
     path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
     model = onnx.load(path)
     (entry,) = [each for each in model.metadata_props if each.key == fact]
@@ -313,7 +315,7 @@ CLASSES = ["-rf", 'say "x", y', "$x$", "שלום", "Größe.v2", "error", "path"
 
 
 def test_strange_class_names_come_out_whole(tmp_path: Path):
-    facts = {"classes": CLASSES, "image_size": 8, "symmetries": AS_IS}
+    facts = {"classes": CLASSES, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
     weights = [[0.0] * len(CLASSES)] * 2 + [[0.01 * number for number in range(len(CLASSES))]]
     model = onnx_model(tmp_path / "a.onnx", weights, **facts)
     plain(tmp_path / "a.png", "blue")

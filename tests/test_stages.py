@@ -21,8 +21,9 @@ import yaml
 
 import stage
 import trained
-from helpers import folders
-from thaw import backbones, features, models, training
+from helpers import folders, picture
+from thaw import backbones, features, images, inference, models, training
+from thaw.serialize import read_csv
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -90,6 +91,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield made
 
 
+PIXELS = {"layer": "pixels", "bottleneck": "pooled"}
 FEATURES_ON = ("extract_features", "train_head", "fine_tune")
 
 
@@ -117,9 +119,8 @@ def test_everything_thawed(run: Run) -> None:
 
 
 def test_cached_pixels_give_live_views(run: Run) -> None:
-    pixels = {"layer": "pixels", "bottleneck": "pooled"}
     turned = SMALL["augment"] | {"rotation": 0.2}
-    printed = run.stages(*FEATURES_ON, cache=pixels, augment=turned, fine_tune_at="conv_pw_12")
+    printed = run.stages(*FEATURES_ON, cache=PIXELS, augment=turned, fine_tune_at="conv_pw_12")
     assert "cached: pixels; views are drawn anew each epoch" in printed
     assert "slower" not in printed
     stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
@@ -139,7 +140,7 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
     pictures = np.load(run.folder / "data/features/validation_boundary.npy")
     np.testing.assert_array_equal(kept, pictures[: len(kept), 0])
     first = run.losses("head")
-    run.stages("train_head", cache=pixels, augment=turned)
+    run.stages("train_head", cache=PIXELS, augment=turned)
     np.testing.assert_array_equal(run.losses("head"), first)
 
 
@@ -152,9 +153,55 @@ def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
     }
     run.stages(*FEATURES_ON, **same)
     head, model = run.losses("head"), run.losses("model")
-    run.stages(*FEATURES_ON, **same, cache={"layer": "pixels", "bottleneck": "pooled"})
+    run.stages(*FEATURES_ON, **same, cache=PIXELS)
     np.testing.assert_allclose(run.losses("head"), head, rtol=1e-3)
     np.testing.assert_allclose(run.losses("model")[:, 1], model[:, 1], rtol=0.01)
+
+
+def test_tensorboard_shows_both_phases_and_changes_no_result(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Under the experiment's name, in the repository even where DVC runs it in a copy."""
+
+    def results() -> dict[str, bytes]:
+        # Not model.keras: Keras numbers some layers by how many this process has made before.
+        files = [*run.folder.glob("models/*.onnx"), *run.folder.glob("plots/*.csv")]
+        return {path.name: path.read_bytes() for path in files}
+
+    run.stages(*FEATURES_ON, fine_tune_at="conv_pw_12")
+    plain = results()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_EXP_NAME", "red-fox")
+    run.stages(*FEATURES_ON, fine_tune_at="conv_pw_12", tensorboard=True)
+    assert results() == plain
+    assert not (run.folder / "logs").exists()
+    found = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("events.*")}
+    assert found == {
+        f"logs/red-fox/{phase}/{part}"
+        for phase in ("head", "fine_tune")
+        for part in ("train", "validation")
+    }
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_path: Path) -> None:
+    """Wide pictures: training, prediction and `predict.py` see the same pixels of them."""
+    for number in range(40):
+        picture(tmp_path / "ab"[number % 2] / f"{number}.png", number, width=60, height=40)
+    source = {"source": str(tmp_path), "resize": resize}
+    run.stages("download", "split", *FEATURES_ON, **source, cache=PIXELS, fine_tune_at=None)
+    with contextlib.chdir(run.folder):
+        paths = [row["path"] for row in read_csv(stage.SPLIT) if row["split"] == "validation"]
+        classifier = inference.Classifier(Path("models/model.onnx"))
+        found = [
+            each.probabilities for each in classifier.classify(map(stage.IMAGES.joinpath, paths))
+        ]
+    cached = np.load(run.folder / "data/features/validation_boundary.npy")
+    assert resize == classifier.resize
+    np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
+    expected = images.load(run.folder / "data/raw/images" / paths[0], 32, resize)
+    np.testing.assert_array_equal(cached[0, 0], expected)
+    run.stages("download", "split")
 
 
 def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:

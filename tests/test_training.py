@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import picture
 from thaw import heads, images, models, training
@@ -186,6 +188,25 @@ def test_fit_draws_each_view_once_before_any_again() -> None:
 def test_the_same_fit_gives_the_same_bytes() -> None:
     first, second = fitted()[0].get_weights(), fitted()[0].get_weights()
     assert [w.tobytes() for w in first] == [w.tobytes() for w in second]
+
+
+def test_tensorboard_shows_curves_and_histograms_of_the_last_training_alone(tmp_path: Path) -> None:
+    features, labels = problem(2)
+    views = training.Views(training.from_cache(features), labels, batch_size=8)
+    model = models.head_alone(heads.layers(HEAD, 2), (4,))
+    for first, epochs in ((0, 4), (10, 3)):
+        recipe = training.Recipe("adam", 0.1, "constant", epochs)
+        history = training.fit(model, views, views, recipe, first, logs=tmp_path / "head")
+    for part, column in (("train", 1), ("validation", 2)):
+        events = EventAccumulator(str(tmp_path / "head" / part)).Reload()
+        losses = events.Tensors("epoch_loss")
+        assert [event.step for event in losses] == [11, 12, 13]
+        values = [float(tf.make_ndarray(event.tensor_proto)) for event in losses]
+        np.testing.assert_allclose(values, [row[column] for row in history], rtol=1e-6)
+        assert [event.step for event in events.Tensors("epoch_accuracy")] == [11, 12, 13]
+    events = EventAccumulator(str(tmp_path / "head/train")).Reload()
+    for weights in ("logits/kernel", "logits/bias"):
+        assert [e.step for e in events.Tensors(f"{weights}/histogram")] == [11, 12, 13]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])

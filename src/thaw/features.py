@@ -28,6 +28,7 @@ class Facts:
 
     base_model: str
     image_size: int
+    resize: str  # stretch or crop
     boundary: int  # index of the cached layer; 0, the input, for pixels
     boundary_name: str
     bottleneck: str  # pooled, blocks or full
@@ -78,7 +79,7 @@ def extract(
         session: an `extractor`, exported.
         folder: what `paths` are relative to.
         paths: the pictures.
-        facts: image size, augmentation and seed are used.
+        facts: image size, how to resize, augmentation and seed are used.
         views: augmented views of each picture; 0 for the picture itself alone.
         out: the folder to write to.
         name: of the split.
@@ -89,7 +90,7 @@ def extract(
     boundary_type = np.float16 if shapes else np.uint8
 
     def compute(path: str) -> tuple[bytes, bytes]:
-        pixels = images.load(folder / path, facts.image_size)
+        pixels = images.load(folder / path, facts.image_size, facts.resize)
         drawn = [
             images.view(pixels, facts.augmentation, index, facts.seed, path)
             for index in range(views)

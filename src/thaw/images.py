@@ -139,14 +139,23 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def load(path: Path, size: int) -> Pixels:
-    """Decode a picture and stretch it to (size, size, 3) uint8, as the Keras tutorials do.
+def load(path: Path, size: int, resize: str = "stretch") -> Pixels:
+    """Decode a picture to (size, size, 3) uint8.
+
+    Args:
+        path: of the file.
+        size: height and width in pixels.
+        resize: "stretch", as the Keras tutorials do, or "crop": scale the shorter side to `size`
+            and cut the centre out.
 
     Raises:
         BadImageError: as `read` does.
     """
+    shape = (size, size)
     with _decoded(path) as image:
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+        if resize == "crop":
+            return np.asarray(ImageOps.fit(image, shape, Image.Resampling.BILINEAR))
+        return np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
 
 
 def content_hash(path: Path) -> str:

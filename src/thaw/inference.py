@@ -50,6 +50,7 @@ class Classifier:
             facts = self._session.get_modelmeta().custom_metadata_map
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
+            self.resize: str = json.loads(facts["resize"])
             self._symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
         except Exception as error:  # ONNX Runtime's errors share no class
@@ -66,6 +67,8 @@ class Classifier:
             raise ValueError(f"image_size is {size!r}")
         if takes.type != "tensor(float)" or takes.shape[1:] != [size, size, 3]:
             raise ValueError(f"it takes {takes.shape[1:]}, not pictures of image_size {size}")
+        if self.resize not in ("stretch", "crop"):
+            raise ValueError(f"resize is {self.resize!r}")
         if not isinstance(self.classes, list) or not all(isinstance(c, str) for c in self.classes):
             raise ValueError("classes is no list of names")
         count = len(set(self.classes))
@@ -93,7 +96,7 @@ class Classifier:
 
         def classify_one(path: Path) -> Result:
             try:
-                pixels = images.load(path, self.image_size)
+                pixels = images.load(path, self.image_size, self.resize)
             except images.BadImageError as error:
                 return Result(path, None, error.reason)
             return Result(path, self.probabilities(pixels))

@@ -100,6 +100,7 @@ class Params(Group):
         description="pypi, imagenet, random, or the path of a .weights.h5 file",
     )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
+    resize: Literal["stretch", "crop"] = Field(description="stretch or crop")
     fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(
         description="the index or name of the first layer to thaw, or null to keep all frozen"
     )
@@ -108,6 +109,7 @@ class Params(Group):
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
     threads: int = Field(ge=1, le=256, description="a whole number of training threads, 1 to 256")
+    tensorboard: bool = Field(description="true or false")
     cores: Annotated[int, Field(ge=1)] | None = Field(
         description="a whole number of processor cores from 1, or null for all there are"
     )

@@ -2,10 +2,12 @@
 
 import thaw.quiet  # noqa: F401
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -193,6 +195,7 @@ def fit(
     recipe: Recipe,
     first_epoch: int = 0,
     checkpoint: Checkpoint | None = None,
+    logs: Path | None = None,
 ) -> list[tuple[float, ...]]:
     """Train a model that outputs logits.
 
@@ -206,6 +209,7 @@ def fit(
         first_epoch: what the history's numbering starts after.
         checkpoint: where each epoch's state is kept, and the training goes on from, if it was
             killed; the result is the same to the byte.
+        logs: a folder for TensorBoard's files: curves, and histograms of all weights by epoch.
 
     Returns:
         A row an epoch, the columns of `HISTORY`.
@@ -216,6 +220,13 @@ def fit(
     if finished:
         print(f"continues after epoch {finished} of {recipe.epochs}, where an earlier run stopped")
         train.skip(finished)
+    callbacks: list[keras.callbacks.Callback] = []
+    if logs:
+        if not finished and logs.is_dir():
+            shutil.rmtree(logs)  # of another training, whose curves would be drawn over these
+        callbacks.append(_TensorBoard(logs, first_epoch + 1))
+    if checkpoint:
+        callbacks.append(checkpoint)
     with train.own_errors(), validation.own_errors():
         later = model.fit(
             train,
@@ -224,7 +235,7 @@ def fit(
             initial_epoch=finished,
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[checkpoint] if checkpoint else None,
+            callbacks=callbacks,
         ).history
     columns = ("loss", "val_loss", "accuracy", "val_accuracy")
     history = {name: history.get(name, []) + later.get(name, []) for name in columns}
@@ -232,6 +243,17 @@ def fit(
         (first_epoch + epoch + 1, *(float(history[column][epoch]) for column in columns))
         for epoch in range(recipe.epochs)
     ]
+
+
+class _TensorBoard(keras.callbacks.TensorBoard):
+    """Keras's, with epochs numbered as in the learning curves."""
+
+    def __init__(self, folder: Path, first: int) -> None:
+        super().__init__(folder, histogram_freq=1, write_graph=False)
+        self._first = first
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(self._first + epoch, logs)
 
 
 def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
