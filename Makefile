@@ -1,5 +1,6 @@
 # make repro   the whole pipeline on real data, the result printed
 # make test    lint, types and tests
+# make recipes lists the published systems; make recipe NAME=vgg16-adam [SET="…"] [AS=…] runs one
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -7,7 +8,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test bench bench-quick venv venv-dev lock clean
+.PHONY: repro test recipes recipe bench bench-quick venv venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -17,7 +18,15 @@ test: venv-dev
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest --numprocesses 2 --dist loadfile
+
+recipes: venv
+	@python src/recipe.py
+
+# As a DVC experiment of that name, or of the name AS. Parameters of one's own go into SET:
+# make recipe NAME=vgg16-adam SET="source=file:///…/cats_and_dogs_filtered.zip batch_size=64"
+recipe: venv
+	@python src/recipe.py $(if $(AS),--name "$(AS)") "$(NAME)" $(SET)
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")
