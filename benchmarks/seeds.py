@@ -36,6 +36,7 @@ from thaw import (  # noqa: E402
     inference,
     metrics,
     models,
+    networks,
     params,
     runtime,
     screening,
@@ -73,7 +74,8 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
     content, _ = screening.screen(
         pictures, stage.IMAGES, chosen.on_bad_image, folder / "bad_images.csv"
     )
-    base = backbones.build(chosen.base_model, chosen.image_size)
+    options = networks.Options(**chosen.network.model_dump())
+    base = backbones.build(chosen.base_model, chosen.image_size, options=options)
     base.load_weights(stage.WEIGHTS)
     cached = features.Facts(
         chosen.base_model,
@@ -159,8 +161,7 @@ def run(
     if chosen.fine_tune_at is None:
         return found | {"fine_tuned": found["head"]}
 
-    base = backbones.build(facts.base_model, facts.image_size)
-    base.load_weights(stage.WEIGHTS)
+    base = trained.base_model(chosen, facts)
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)
     whole = models.classifier(base, head, chosen.head.pooling, facts.image_size)
@@ -170,7 +171,13 @@ def run(
     if width := models.width_below(base, facts.boundary):
         readers["below"] = training.from_cache(bottleneck[..., :width])
     reader = training.together(readers)
-    top = models.top(whole, base, facts.boundary, chosen.head.pooling)
+    top = models.top(
+        whole,
+        base,
+        facts.boundary,
+        chosen.head.pooling,
+        training_mode=chosen.fine_tune.batch_norm == "trained",
+    )
     validation = views("validation", reader, False)
     training.fit(top, views("train", reader, True), validation, trained.recipe(chosen.fine_tune))
     found["fine_tuned"] = score(top, reader, labels, number[part], chosen, boundary.shape[1])

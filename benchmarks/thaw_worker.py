@@ -24,10 +24,7 @@ SCRATCH = Path("scratch")
 
 def backbone() -> keras.Model:
     """The pretrained network of the cache."""
-    facts = features.read_facts(stage.FEATURES)
-    base = backbones.build(facts.base_model, facts.image_size)
-    base.load_weights(stage.WEIGHTS)
-    return base
+    return trained.base_model(stage.read_params(), features.read_facts(stage.FEATURES))
 
 
 @cache
@@ -82,7 +79,13 @@ def fine_tuning(chosen: params.Params, validated: bool) -> Job:
     assert chosen.fine_tune_at is not None
     thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
     backbones.freeze_below(base, thawed)
-    top = models.top(classifier, base, facts.boundary, chosen.head.pooling)
+    top = models.top(
+        classifier,
+        base,
+        facts.boundary,
+        chosen.head.pooling,
+        training_mode=chosen.fine_tune.batch_norm == "trained",
+    )
     width = models.width_below(base, facts.boundary)
     train, validation = trained.boundary_views(chosen, width)
     training.compile_model(top, trained.recipe(chosen.fine_tune), len(train))

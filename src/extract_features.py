@@ -1,14 +1,15 @@
 """Stage `extract_features`: what the frozen layers compute for each picture, to data/features/."""
 
 import stage
-from thaw import backbones, features, models, runtime
+from thaw import backbones, features, models, networks, runtime
 from thaw.images import Augmentation
 from thaw.serialize import read_csv
 
 
 def main() -> None:
     params = stage.read_params()
-    base = backbones.build(params.base_model, params.image_size)
+    options = networks.Options(**params.network.model_dump())
+    base = backbones.build(params.base_model, params.image_size, options=options)
     backbones.load_weights(base, stage.WEIGHTS)
     layer = params.cache.layer
     at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer")

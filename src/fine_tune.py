@@ -3,6 +3,7 @@
 import stage
 import trained
 from thaw import backbones, features, models, training
+from thaw.errors import ThawError
 
 
 def main() -> None:
@@ -10,6 +11,11 @@ def main() -> None:
     facts = features.read_facts(stage.FEATURES)
     training.prepare(params.seed, params.threads)
     classifier = models.load(stage.MODELS / "head.keras")
+    if params.fine_tune_at is None and params.head.epochs == 0:
+        raise ThawError(
+            "params.yaml: head.epochs: 0: with fine_tune_at: null nothing would be trained; give "
+            "the head epochs, or fine_tune_at a layer"
+        )
     if params.fine_tune_at is None:
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
         trained.write("model", params, classifier, facts, [])
@@ -26,15 +32,23 @@ def main() -> None:
         bottom = models.bottom(classifier, base, boundary) if boundary else None
         train, validation = trained.picture_views(params, facts, bottom)
         if not facts.live:
+            lower = "a lower cache.layer avoids it"
+            remedy = lower if boundary else "cache.layer: pixels spares the decoding"
             print(
                 f"fine_tune_at lies at or below the cached layer {facts.boundary_name} (index "
                 f"{facts.boundary}), so every epoch runs all layers on the pictures, which is "
-                "slower; a lower cache.layer avoids it"
+                f"slower; {remedy}"
             )
     inputs = [stage.FEATURES, stage.IMAGES, stage.SPLIT]
     checkpoint = trained.checkpoint("model", params, classifier, inputs)
     history = training.fit(
-        models.top(classifier, base, boundary or None, params.head.pooling),
+        models.top(
+            classifier,
+            base,
+            boundary or None,
+            params.head.pooling,
+            training_mode=params.fine_tune.batch_norm == "trained",
+        ),
         train,
         validation,
         trained.recipe(params.fine_tune),

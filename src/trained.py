@@ -8,7 +8,17 @@ from pathlib import Path
 import keras
 
 import stage
-from thaw import backbones, checkpoints, features, heads, images, models, runtime, training
+from thaw import (
+    backbones,
+    checkpoints,
+    features,
+    heads,
+    images,
+    models,
+    networks,
+    runtime,
+    training,
+)
 from thaw.arrays import forget
 from thaw.params import Params
 from thaw.serialize import read_csv, write_bytes, write_csv, write_json
@@ -21,8 +31,22 @@ def head_spec(params: Params) -> heads.HeadSpec:
     """The head that `params.yaml` describes."""
     head = params.head
     return heads.HeadSpec(
-        head.pooling, head.hidden, head.dropout, head.l2, head.initializer, head.standardize
+        head.pooling,
+        head.hidden,
+        head.dropout,
+        head.l2,
+        head.initializer,
+        head.standardize,
+        head.batch_norm,
     )
+
+
+def base_model(params: Params, facts: features.Facts) -> keras.Model:
+    """The base model of the cache, with the weights that stage `weights` wrote."""
+    options = networks.Options(**params.network.model_dump())
+    base = backbones.build(facts.base_model, facts.image_size, options=options)
+    backbones.load_weights(base, stage.WEIGHTS)
+    return base
 
 
 def recipe(group: object) -> training.Recipe:
@@ -55,8 +79,7 @@ def bottleneck_views(
 
     (train, views), (validation, _) = cached("train"), cached("validation")
     if facts.live:
-        base = backbones.build(facts.base_model, facts.image_size)
-        backbones.load_weights(base, stage.WEIGHTS)
+        base = base_model(params, facts)
         extractor = features.extractor(base, facts.image_size, 0, facts.bottleneck)
         frozen = runtime.session(models.to_onnx(extractor))
         live = training.from_pictures(_pixels(facts, "train", True), ["bottleneck"], frozen)

@@ -37,6 +37,27 @@ def folders(root: Path, *names: str, each: int = 2) -> Path:
     return root
 
 
+def cifar_files(folder: Path, *names: str, each: int = 2) -> Path:
+    """Write the files of CIFAR-10's binary archive: in each batch `each` pictures of every class.
+
+    The picture `index` of the class `number` in the batch `batch` (0 to 5) is
+    `pixels(batch * 10_000 + number * 1000 + index, 32, 32)`.
+    """
+    folder.mkdir(parents=True)
+    (folder / "batches.meta.txt").write_text("".join(f"{name}\n" for name in names) + "\n")
+    (folder / "readme.html").write_text("<html></html>")
+    for batch in range(6):
+        records = b"".join(
+            bytes([number])
+            + pixels(batch * 10_000 + number * 1000 + index, 32, 32).transpose(2, 0, 1).tobytes()
+            for number in range(len(names))
+            for index in range(each)
+        )
+        name = f"data_batch_{batch + 1}" if batch < 5 else "test_batch"
+        (folder / f"{name}.bin").write_bytes(records)
+    return folder
+
+
 def mutated(folder: Path, count: int = 240) -> list[str]:
     """Write damaged JPEG, PNG, BMP and GIF pictures, the same each time, and give their names."""
     image = Image.fromarray(pixels(1, 9, 7)).resize((61, 43), Image.Resampling.BICUBIC)

@@ -2,31 +2,54 @@
 
 import thaw.quiet  # noqa: F401
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from thaw import checkpoints, heads, models, training
+from thaw import backbones, checkpoints, heads, models, networks, training
 
 HEAD = heads.HeadSpec("average", (8,), 0.4, 0.01, "glorot_uniform", False)
 EPOCHS, BATCHES = 3, 8
 LABELS = np.arange(60) % 3
 FEATURES = np.random.default_rng(0).normal(size=(60, 2, 4)).astype(np.float32)
+PICTURES = np.random.default_rng(0).integers(0, 256, (60, 2, 32, 32, 3), np.uint8)
 
 
 class BrokenOffError(Exception):
     pass
 
 
+def head() -> keras.Model:
+    return models.head_alone(heads.layers(HEAD, 3), (4,))
+
+
+def from_scratch() -> keras.Model:
+    """With BatchNormalization and Dropout below the head too, both in training mode."""
+    made = backbones.build("cifar10_cnn", 32, options=networks.Options(batch_norm=True))
+    maps = keras.layers.Dropout(0.3)(made.output)
+    base = keras.Model(made.input, maps, name=made.name)
+    spec = heads.HeadSpec("average", (8,), 0.4, 0.01, "he_uniform", False, batch_norm=True)
+    whole = models.classifier(base, heads.layers(spec, 3), "average", 32)
+    top = models.top(whole, base, None, "average", training_mode=True)
+    return keras.Model(top.inputs, top.outputs)
+
+
 def trained(
-    path: Path, after: int | None = None, *, settings: str = "", optimizer: str = "adamw"
+    path: Path,
+    after: int | None = None,
+    *,
+    settings: str = "",
+    optimizer: str = "adamw",
+    make: Callable[[], keras.Model] = head,
+    inputs: np.ndarray = FEATURES,
 ) -> tuple[list[bytes], list[tuple[float, ...]]]:
     """Train, but break off after so many batches; the state and the history at the end."""
     keras.utils.set_random_seed(1)
-    model = models.head_alone(heads.layers(HEAD, 3), (4,))
-    from_cache = training.from_cache(FEATURES)
+    model = make()
+    from_cache = training.from_cache(inputs)
     read = 0
 
     def batch(rows: np.ndarray, turns: np.ndarray) -> np.ndarray:
@@ -63,6 +86,16 @@ def test_broken_off_twice_it_ends_in_the_same_bytes(
     capsys.readouterr()
     assert trained(tmp_path / "part.npz", optimizer=optimizer) == undisturbed
     assert "continues after epoch 2 of 3, where an earlier run stopped" in capsys.readouterr().out
+
+
+def test_broken_off_from_scratch_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    """Moving statistics go on from where they were, and so does what Dropout draws."""
+    options = {"make": from_scratch, "inputs": PICTURES, "optimizer": "rmsprop"}
+    undisturbed = trained(tmp_path / "whole.npz", **options)
+    for after in (BATCHES + 4, BATCHES + 3):
+        with pytest.raises(BrokenOffError):
+            trained(tmp_path / "part.npz", after, **options)
+    assert trained(tmp_path / "part.npz", **options) == undisturbed
 
 
 def test_broken_off_after_the_last_epoch_nothing_is_trained_again(tmp_path: Path) -> None:

@@ -912,7 +912,7 @@ def test_own_catalogue_is_well_formed():
         (None, r"dataset: own: .*\(none\)"),
         ({"own": None}, "datasets.yaml: own"),
         ({"own": {**FOLDERS, "layuot": "x"}}, "own.layuot: "),
-        ({"own": {**FOLDERS, "layout": "tree"}}, "own.layout: .*'folders' or 'table'"),
+        ({"own": {**FOLDERS, "layout": "tree"}}, "own.layout: .*'folders', 'table' or 'cifar'"),
         ({"own": {**FOLDERS, "split": {"test": 1.5}}}, "own.split.test: .*less than 1"),
         ({"own": {**FOLDERS, "size": "big"}}, "own.size: "),
         ({"own": {**FOLDERS, "sha256": "ABC"}}, "own.sha256: "),

@@ -101,8 +101,25 @@ def test_hidden_layers_dropout_and_regularizer() -> None:
         assert float(dense.kernel_regularizer.l2) == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(("hidden", "logits"), [((16,), "GlorotUniform"), ((), "HeNormal")])
+def test_the_initializer_is_the_hidden_layers_else_the_logits(
+    hidden: tuple[int, ...], logits: str
+) -> None:
+    above = heads.layers(heads.HeadSpec("average", hidden, 0, 0, "he_normal", False), 3)
+    found = [type(layer.kernel_initializer).__name__ for layer in above]
+    assert found == ["HeNormal"] * len(hidden) + [logits]
+
+
+def test_batch_normalization_follows_each_hidden_layer() -> None:
+    above = heads.layers(heads.HeadSpec("average", (8, 4), 0.5, 0, "he_normal", False, True), 3)
+    names = ["hidden_1", "hidden_1_norm", "hidden_2", "hidden_2_norm", "dropout", "logits"]
+    assert [layer.name for layer in above] == names
+    assert heads.apply(above, np.ones((4, 6), np.float32)).shape == (4, 3)
+    assert [above[1].moving_mean.shape, above[3].moving_mean.shape] == [(8,), (4,)]
+
+
 def test_of_finds_the_heads_layers_again() -> None:
-    spec = heads.HeadSpec("average", (8,), 0.5, 0.0, "he_normal", True)
+    spec = heads.HeadSpec("average", (8,), 0.5, 0.0, "he_normal", True, True)
     above = heads.layers(spec, 2, np.zeros(6, np.float32), np.ones(6, np.float32))
     x = keras.Input((4, 4, 6))
     model = keras.Model(x, heads.apply(above, heads.pool("average", [x])))

@@ -423,10 +423,13 @@ def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarr
     return features.extractor(base, SIZE, boundary, bottleneck)(pictures())
 
 
+@pytest.mark.parametrize("training_mode", [False, True])
 @pytest.mark.parametrize("boundary", [None, 0, 54, 97, 152])
-def test_top_gives_the_classifiers_logits(plain: keras.Model, boundary: int | None) -> None:
+def test_top_gives_the_classifiers_logits(
+    plain: keras.Model, boundary: int | None, training_mode: bool
+) -> None:
     base = plain.get_layer("MobileNetV2")
-    top = models.top(plain, base, boundary, "average")
+    top = models.top(plain, base, boundary, "average", training_mode=training_mode)
     if boundary is None:
         inputs = {"pictures": pictures()}
     else:
@@ -488,6 +491,54 @@ def test_training_the_top_trains_the_classifier(tmp_path: Path) -> None:
     models.save(model, tmp_path / "model.keras")
     again = models.load(tmp_path / "model.keras")
     np.testing.assert_allclose(again(pictures()), top(inputs), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("boundary", "thawed"), [(None, 0), (97, 100)])
+def test_top_in_training_mode_learns_the_statistics_of_what_is_thawed(
+    boundary: int | None, thawed: int
+) -> None:
+    model = build()
+    base = model.get_layer("MobileNetV2")
+    backbones.freeze_below(base, thawed)
+    inputs = {"pictures": pictures()}
+    if boundary is not None:
+        inputs = {"boundary": cached(model, boundary, "pooled")[0]}
+    norms = {
+        index: layer
+        for index, layer in enumerate(base.layers)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    before = {index: layer.moving_variance.numpy() for index, layer in norms.items()}
+    labels = np.array([0, 1, 2])
+    for training_mode in (False, True):
+        top = models.top(model, base, boundary, "average", training_mode=training_mode)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        top.compile(keras.optimizers.SGD(1e-6), loss)
+        top.fit(inputs, labels, verbose=0)
+        for index, layer in norms.items():
+            changed = not np.array_equal(layer.moving_variance, before[index])
+            assert changed == (training_mode and index >= thawed), layer.name
+
+
+def test_top_in_training_mode_normalises_by_the_batch_and_drops() -> None:
+    picture = keras.Input((8, 8, 3))
+    maps = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3)(picture))
+    maps = keras.layers.Dropout(0.5, name="dropout")(maps)
+    base = keras.Model(picture, maps, name="cifar10_cnn")
+    model = models.classifier(base, heads.layers(spec("average"), 3), "average", 8)
+    inputs = {"pictures": pictures(size=8)}
+    expected = np.asarray(model(pictures(size=8), training=False))
+    frozen = models.top(model, base, None, "average")
+    np.testing.assert_allclose(frozen(inputs, training=True), expected, rtol=1e-4, atol=1e-5)
+    trained = models.top(model, base, None, "average", training_mode=True)
+    once, again = (np.asarray(trained(inputs, training=True)) for _ in range(2))
+    assert not np.allclose(once, again)
+    base.get_layer("dropout").rate = 0.0
+    normalised = base(pictures(size=8) / 255, training=True)
+    assert np.asarray(normalised).std() == pytest.approx(1, abs=0.1)
+    logits = model.get_layer("logits")(np.asarray(normalised).mean((1, 2)))
+    trained = models.top(model, base, None, "average", training_mode=True)
+    np.testing.assert_allclose(trained(inputs, training=True), logits, rtol=1e-3, atol=1e-5)
 
 
 def test_head_alone_is_the_classifiers_head(plain: keras.Model) -> None:

@@ -16,6 +16,7 @@ source: null
 on_bad_image: fail
 base_model: MobileNetV2
 weights: pypi
+network: {padding: same, l2: 0.0, initializer: glorot_uniform, batch_norm: false}
 image_size: 224
 fine_tune_at: 100
 resize: stretch
@@ -36,16 +37,23 @@ head:
   dropout: 0.2
   l2: 0.0
   initializer: glorot_uniform
+  batch_norm: false
   optimizer: adam
   learning_rate: 0.001
   schedule: constant
   epochs: 10
-fine_tune: {optimizer: rmsprop, learning_rate: 0.00001, schedule: constant, epochs: 3}
+fine_tune:
+  optimizer: rmsprop
+  learning_rate: 0.00001
+  schedule: constant
+  epochs: 3
+  batch_norm: frozen
 """
 NOT_TEXT = ["''", "3", "[elpv]", "true", "null"]
 NOT_SHARE = ["0", "1", "-0.2", "1.5", ".nan", ".inf", "true", "some", "nan", "[0.2]"]
 NOT_RATE = ["0", "-0.001", "11", ".nan", ".inf", "true", "fast", "1e-4x", "null"]
 NOT_EPOCHS = ["0", "-1", "10001", "2.5", "3.0", "'3'", "true", "null", "many"]
+NOT_L2 = ["-0.1", "1.1", ".nan", "true", "none", "null"]
 NOT_BOOLEAN = ["1", "0", "'true'", "maybe", "null"]
 NOT_GROUP = ["null", "5", "[]", "text", "true"]
 # As written in params.yaml: for each key, values that are wrong there.
@@ -55,6 +63,11 @@ WRONG = {
     "on_bad_image": ["ignore", "Fail", "1", "true", "null"],
     "base_model": NOT_TEXT,
     "weights": NOT_TEXT,
+    "network": NOT_GROUP,
+    "network.padding": ["full", "null", "1", "true"],
+    "network.l2": NOT_L2,
+    "network.initializer": ["glorot", "null", "1", "true"],
+    "network.batch_norm": NOT_BOOLEAN,
     "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
     "resize": ["squeeze", "Crop", "null", "1", "true"],
@@ -81,23 +94,26 @@ WRONG = {
     "head.hidden": ["256", "[0]", "[65537]", "[-1]", "[1.5]", "['256']", "[true]", "null", "x"],
     "head.standardize": NOT_BOOLEAN,
     "head.dropout": ["-0.1", "1", ".nan", "true", "half", "null"],
-    "head.l2": ["-0.1", "1.1", ".nan", "true", "none", "null"],
+    "head.l2": NOT_L2,
     "head.initializer": ["glorot", "null", "1", "true"],
+    "head.batch_norm": NOT_BOOLEAN,
     "head.optimizer": ["Adam", "lion", "null", "1", "true"],
     "head.learning_rate": NOT_RATE,
     "head.schedule": ["linear", "null", "1", "true"],
-    "head.epochs": NOT_EPOCHS,
+    "head.epochs": NOT_EPOCHS[1:],
     "fine_tune": NOT_GROUP,
     "fine_tune.optimizer": ["adagrad", "null", "1", "true"],
     "fine_tune.learning_rate": NOT_RATE,
     "fine_tune.schedule": ["step", "null", "1", "true"],
     "fine_tune.epochs": NOT_EPOCHS,
+    "fine_tune.batch_norm": ["true", "false", "null", "frozn"],
 }
 NUMBERS = [
     "split.held_out",
     "split.test",
     "augment.rotation",
     "head.dropout",
+    "network.l2",
     "head.l2",
     "head.learning_rate",
     "fine_tune.learning_rate",
@@ -221,6 +237,9 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("cores", "1"),
         ("head.hidden", "[256, 1]"),
         ("head.dropout", "0"),
+        ("head.epochs", "0"),
+        ("weights", "random:7"),
+        ("network.l2", "1"),
         ("augment.rotation", "0.5"),
         ("seed", "4294967295"),
     ],

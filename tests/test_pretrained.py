@@ -18,7 +18,7 @@ import pooch
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from thaw import backbones, pretrained
+from thaw import backbones, networks, pretrained
 from thaw.errors import ThawError
 
 
@@ -45,6 +45,51 @@ def test_random_weights_are_the_same_each_time() -> None:
     keras.utils.set_random_seed(99)
     assert same(first, pretrained.load({}, "MobileNetV2", "random"))
     assert first.input_shape == (None, None, None, 3)
+
+
+def test_random_weights_of_another_seed() -> None:
+    options = networks.Options(initializer="he_uniform")
+
+    def drawn(weights: str) -> keras.Model:
+        return pretrained.load({}, "cifar10_cnn", weights, options)
+
+    seventh = drawn("random:7")
+    assert same(seventh, drawn("random:7"))
+    assert not same(seventh, drawn("random:8"))
+    assert not same(seventh, drawn("random"))
+    assert same(drawn("random"), drawn("random:0"))
+    kernel = seventh.get_layer("block2_conv2").kernel.numpy()
+    assert kernel.var() == pytest.approx(2 / 576, rel=0.05)
+
+
+@pytest.mark.parametrize("weights", ["random:", "random:x", "random:-1", "random:4294967296"])
+def test_no_seed_of_random_weights(weights: str) -> None:
+    message = refusal({}, "MobileNetV2", weights)
+    assert message.startswith(f"params.yaml: weights: {weights}: ")
+    assert "imagenet, random, random:1 (of seed 1), or the path" in message
+
+
+def test_a_network_of_our_own_has_no_pretrained_weights() -> None:
+    for weights in ("imagenet", "pypi"):
+        message = refusal({}, "cifar10_cnn", weights)
+        assert "for cifar10_cnn; give random, random:1 (of seed 1), or the path" in message
+
+
+def test_options_of_another_network_stop_before_any_download() -> None:
+    options = networks.Options(l2=0.1)
+    for weights in ("imagenet", "pypi", "random", "a.weights.h5"):
+        catalogue = {"VGG16": {"pypi": {"source": "x", "sha256": "0" * 64, "member": "x"}}}
+        catalogue["VGG16"]["pypi"]["format"] = "onnx-vgg"
+        with pytest.raises(ThawError, match=r"^params.yaml: network.l2: 0.1: VGG16 has no such"):
+            pretrained.load(catalogue, "VGG16", weights, options)
+
+
+def test_weights_of_other_options_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.weights.h5"
+    backbones.build("cifar10_cnn", None).save_weights(path)
+    assert pretrained.load({}, "cifar10_cnn", str(path)).count_params() == 65_568
+    with pytest.raises(ThawError, match="not weights of cifar10_cnn"):
+        pretrained.load({}, "cifar10_cnn", str(path), networks.Options(batch_norm=True))
 
 
 def test_a_weights_file_round_trip(tmp_path: Path) -> None:

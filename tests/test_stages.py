@@ -21,8 +21,9 @@ import yaml
 
 import stage
 import trained
-from helpers import folders, picture
-from thaw import backbones, features, images, inference, models, training
+from helpers import cifar_files, folders, picture
+from thaw import backbones, features, images, inference, models, runtime, training
+from thaw.errors import ThawError
 from thaw.serialize import read_csv
 
 ROOT = Path(__file__).parents[1]
@@ -81,14 +82,19 @@ class Run:
         return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+@pytest.fixture(scope="module", autouse=True)
+def seeds_alone() -> Iterator[None]:
+    """TensorFlow's threads can't be set twice in a process."""
     with pytest.MonkeyPatch.context() as patched:
-        # TensorFlow's threads can't be set twice in a process.
         patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
-        made = Run(tmp_path_factory.mktemp("run"))
-        made.stages("download", "weights", "split")
-        yield made
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = Run(tmp_path_factory.mktemp("run"))
+    made.stages("download", "weights", "split")
+    return made
 
 
 PIXELS = {"layer": "pixels", "bottleneck": "pooled"}
@@ -202,6 +208,136 @@ def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_
     expected = images.load(run.folder / "data/raw/images" / paths[0], 32, resize)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The network of the article on CIFAR-10, trained from scratch, few pictures of noise."""
+    made = Run(tmp_path_factory.mktemp("scratch"))
+    made.params |= {
+        "dataset": "cifar10",
+        "source": str(cifar_files(made.folder / "cifar-10-batches-bin", "a", "b", "c", each=4)),
+        "split": {"held_out": 0.2, "test": None},
+        "base_model": "cifar10_cnn",
+        "weights": "random:3",
+        "network": {
+            "padding": "valid",
+            "l2": 1e-4,
+            "initializer": "he_uniform",
+            "batch_norm": True,
+        },
+        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        "cache": {"layer": "pixels", "bottleneck": "pooled"},
+        "fine_tune_at": 0,
+    }
+    made.params["head"] |= {
+        "pooling": "flatten",
+        "hidden": [16],
+        "standardize": False,
+        "dropout": 0.0,
+        "l2": 1e-4,
+        "initializer": "he_uniform",
+        "batch_norm": True,
+        "epochs": 0,
+    }
+    made.params["fine_tune"] |= {
+        "optimizer": "rmsprop",
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "epochs": 6,
+        "batch_norm": "trained",
+    }
+    made.stages("download", "weights", "split", *FEATURES_ON, "evaluate")
+    return made
+
+
+def norms(run: Run, name: str) -> list[np.ndarray]:
+    """Moving means and variances of the base model, then those of the head."""
+    model = models.load(run.folder / f"models/{name}.keras")
+    layers = [*model.get_layer("cifar10_cnn").layers, *model.layers]
+    found = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+    assert len(found) == 5
+    return [np.stack([each.moving_mean, each.moving_variance]) for each in found]
+
+
+def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
+    assert scratch.metrics("head") == {
+        "epochs": 0,
+        "parameters": 65_568 + 768 + 1600 * 16 + 16 + 64 + 51,
+        "trainable_parameters": 1600 * 16 + 16 + 32 + 51,
+        "trainable_variables": 6,
+    }
+    lines = (scratch.folder / "plots/head.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == [",".join(training.HISTORY)]
+    for each in norms(scratch, "head"):
+        np.testing.assert_array_equal(each, np.stack([np.zeros(each.shape[1]), each[1] * 0 + 1]))
+    with contextlib.chdir(scratch.folder):
+        params = stage.read_params()
+        given = trained.base_model(params, features.read_facts(stage.FEATURES))
+    first = models.load(scratch.folder / "models/head.keras").get_layer("cifar10_cnn")
+    for one, other in zip(given.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_from_scratch_everything_is_trained(scratch: Run) -> None:
+    counts = scratch.metrics("model")
+    assert counts["epochs"] == 6
+    assert counts["trainable_parameters"] == counts["parameters"] - (768 + 64) // 2
+    losses = scratch.losses("model")[:, 0]
+    assert losses[-1] < losses[0] / 2
+    for first, last in zip(norms(scratch, "head"), norms(scratch, "model"), strict=True):
+        assert (np.abs(last - first).max(axis=1) > 0.01).all()
+    evaluation = json.loads((scratch.folder / "metrics/evaluation.json").read_text())
+    assert set(evaluation) == {"head", "fine_tuned", "fine_tuning"}
+    assert (scratch.folder / "plots/learning_curves.png").is_file()
+
+
+def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> None:
+    pictures = np.load(scratch.folder / "data/features/validation_boundary.npy")[:, 0]
+    pictures = pictures.astype(np.float32)
+    model = models.load(scratch.folder / "models/model.keras")
+    session = runtime.session((scratch.folder / "models/model.onnx").read_bytes())
+    (logits,) = session.run(None, {session.get_inputs()[0].name: pictures})
+    np.testing.assert_allclose(logits, model(pictures, training=False), rtol=1e-3, atol=1e-4)
+    losses = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    labels = np.load(scratch.folder / "data/features/validation_labels.npy")
+    # What fit says of validation, less the penalty on the kernels.
+    penalty = sum(
+        1e-4 * float(np.square(weight.numpy()).sum())
+        for weight in model.trainable_weights
+        if weight.name == "kernel"
+    )
+    told = scratch.losses("model")[-1, 1] - penalty
+    assert losses[np.arange(len(labels)), labels].mean() == pytest.approx(told, rel=1e-3)
+
+
+def test_from_scratch_again_gives_the_same_bytes(scratch: Run) -> None:
+    whole = (scratch.folder / "models/model.keras").read_bytes()
+    scratch.stages("fine_tune")
+    assert (scratch.folder / "models/model.keras").read_bytes() == whole
+
+
+def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
+    """Those of the base model: the head's own layers train as in train_head."""
+    frozen = scratch.params["fine_tune"] | {"batch_norm": "frozen", "epochs": 1}
+    scratch.stages("fine_tune", fine_tune=frozen)
+    pairs = list(zip(norms(scratch, "head"), norms(scratch, "model"), strict=True))
+    for first, last in pairs[:4]:
+        np.testing.assert_array_equal(first, last)
+    assert not np.array_equal(*pairs[4])
+
+
+def test_without_any_epochs_and_layers_nothing_would_be_trained(scratch: Run) -> None:
+    with pytest.raises(ThawError, match=r"^params.yaml: head.epochs: 0: .*or fine_tune_at a layer"):
+        scratch.stages("fine_tune", fine_tune_at=None)
+
+
+def test_from_the_first_layer_on_no_lower_cache_layer_is_named(scratch: Run) -> None:
+    layer = {"layer": "block1_pool", "bottleneck": "pooled"}
+    short = scratch.params["fine_tune"] | {"epochs": 1}
+    printed = scratch.stages(*FEATURES_ON, cache=layer, fine_tune=short)
+    assert "slower; cache.layer: pixels spares the decoding" in printed
+    assert "a lower cache.layer" not in printed
 
 
 def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:

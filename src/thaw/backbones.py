@@ -1,4 +1,4 @@
-"""Pretrained networks of `keras.applications`: their layers, preprocessing and freeze boundary."""
+"""Base models, of `keras.applications` or ours: layers, preprocessing and freeze boundary."""
 
 import thaw.quiet  # noqa: F401
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from thaw import networks
 from thaw.errors import ThawError, reason
 
 # How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
@@ -38,7 +39,7 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
 
 
 def names() -> dict[str, str]:
-    """Each base model's name and the module of `keras.applications` that has it."""
+    """Each network of `keras.applications`, by name, and the module there that has it."""
     found = {
         name: module
         for module in _PREPROCESSING
@@ -49,24 +50,35 @@ def names() -> dict[str, str]:
     return found | {"MobileNetV3Small": "mobilenet_v3", "MobileNetV3Large": "mobilenet_v3"}
 
 
-def build(name: str, image_size: int | None, weights: str | None = None) -> keras.Model:
+def build(
+    name: str,
+    image_size: int | None,
+    weights: str | None = None,
+    options: networks.Options = networks.DEFAULT,
+) -> keras.Model:
     """The base model of that name, without its classification layers.
 
     Args:
         name: such as "MobileNetV2".
         image_size: height and width in pixels; None for any.
         weights: "imagenet" to download them, None for random ones.
+        options: of a network of ours.
 
     Raises:
-        ThawError: when there is no such network, or it can't take pictures that small.
+        ThawError: when there is no such network, it can't take pictures that small, or has no such
+            options.
     """
+    if name in networks.NAMES:
+        return networks.build(name, image_size, options)
     known = names()
     if name not in known:
-        close = difflib.get_close_matches(name, list(known), n=3) or sorted(known)
+        every = [*known, *networks.NAMES]
+        close = difflib.get_close_matches(name, every, n=3) or sorted(every)
         raise ThawError(
-            f"params.yaml: base_model: {name}: keras.applications has no such network; "
-            f"give one such as {', '.join(close)}"
+            f"params.yaml: base_model: {name}: there is no such network in keras.applications or "
+            f"among Thaw's own; give one such as {', '.join(close)}"
         )
+    networks.check_default(options, name)
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
     try:
@@ -101,8 +113,11 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
 def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
     """Append the layers that turn (N, H, W, 3) pixels from 0 to 255 into what the network wants.
 
-    Equal to the network's own `preprocess_input`, as layers, so that a saved model has them inside.
+    Equal to the network's own `preprocess_input` (0 to 1 for ours), as layers, so that a saved
+    model has them inside.
     """
+    if name in networks.NAMES:
+        return keras.layers.Rescaling(1 / 255, name="preprocessing")(pictures)
     mode = _PREPROCESSING[names()[name]]
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(pictures)

@@ -23,6 +23,7 @@ from typing import IO, Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from tqdm import tqdm
 
+from thaw import cifar
 from thaw.errors import ThawError, shortlist
 from thaw.fetching import Source, fetch
 from thaw.files import SUFFIXES, hidden, walk
@@ -110,7 +111,7 @@ class Entry(_Model):
     source: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     size: int | None = None
-    layout: Literal["folders", "table"]
+    layout: Literal["folders", "table", "cifar"]
     root: str = ""
     classes: list[Annotated[str, AfterValidator(_composed)]] | None = None
     table: Table | None = None
@@ -119,9 +120,11 @@ class Entry(_Model):
     citation: str = ""
 
     @model_validator(mode="after")
-    def _table_is_whole(self) -> Self:
+    def _layout_is_whole(self) -> Self:
         if self.layout == "table" and (self.table is None or self.classes is None):
             raise ValueError("layout table needs `table` and `classes`")
+        if self.layout == "cifar" and self.classes is not None:
+            raise ValueError("layout cifar brings its classes along; remove `classes`")
         if self.table and self.table.threshold is not None and len(self.classes or ()) != 2:
             raise ValueError("table.threshold needs two `classes`: below it, and from it on")
         for name in self.classes or ():
@@ -205,16 +208,13 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
     if found.is_dir():
         below = found / chosen.root
         root = _descend(below if below.is_dir() else found, chosen.table)
-        rows, classes = _read_layout(chosen, root, source.address)
-        _copy(root, images, [row.path for row in rows])
     else:
         unpacked = temporary / "unpacked"
         unpack(found, unpacked, source.address, chosen.root)
         root = _descend(unpacked, chosen.table)
-        rows, classes = _read_layout(chosen, root, source.address)
-        for row in rows:
-            (images / row.path).parent.mkdir(parents=True, exist_ok=True)
-            (root / row.path).rename(images / row.path)
+    rows, classes = _read_layout(chosen, root, images, source.address)
+    if chosen.layout != "cifar":  # whose pictures were written as they were read
+        _take(root, images, [row.path for row in rows], copied=found.is_dir())
     rows = sorted(rows, key=lambda row: row.path)
     write_csv(
         staging / "labels.csv",
@@ -232,6 +232,15 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
         },
     )
     return rows
+
+
+def _take(root: Path, images: Path, names: list[str], *, copied: bool) -> None:
+    if copied:
+        _copy(root, images, names)
+        return
+    for name in names:
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).rename(images / name)
 
 
 def read_labels(raw: Path) -> list[Labelled]:
@@ -385,12 +394,17 @@ def _descend(folder: Path, table: Table | None) -> Path:
     return folder
 
 
-def _read_layout(chosen: Entry, root: Path, address: str) -> tuple[list[Labelled], list[str]]:
+def _read_layout(
+    chosen: Entry, root: Path, images: Path, address: str
+) -> tuple[list[Labelled], list[str]]:
     if chosen.layout == "table":
         assert chosen.table is not None
         assert chosen.classes is not None
         rows = _read_table(root, chosen.table, chosen.classes, address)
         classes = chosen.classes
+    elif chosen.layout == "cifar":
+        found, classes = cifar.convert(root, images, address)
+        rows = [Labelled(*each) for each in found]
     else:
         rows, classes = _read_folders(root, address)
         if chosen.classes is not None and set(chosen.classes) != set(classes):

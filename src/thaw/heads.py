@@ -17,7 +17,11 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A head: pooling, then dense hidden layers, dropout, and a dense layer of logits."""
+    """A head: pooling, then dense hidden layers, dropout, and a dense layer of logits.
+
+    The initializer is the hidden layers'; where there are none, that of the logits, which else
+    have Glorot's uniform one. With `batch_norm`, BatchNormalization follows each hidden layer.
+    """
 
     pooling: str  # average, max, average_max or flatten
     hidden: Sequence[int]
@@ -25,6 +29,7 @@ class HeadSpec:
     l2: float
     initializer: str
     standardize: bool
+    batch_norm: bool = False
 
 
 def pool(
@@ -82,21 +87,26 @@ def layers(
                 scale.tolist(), offset=(-mean * scale).tolist(), name="standardize"
             )
         )
-    above += [
-        keras.layers.Dense(
-            width,
-            "relu",
-            kernel_initializer=spec.initializer,
-            kernel_regularizer=regularizer,
-            name=f"hidden_{number}",
+    for number, width in enumerate(spec.hidden, start=1):
+        above.append(
+            keras.layers.Dense(
+                width,
+                "relu",
+                kernel_initializer=spec.initializer,
+                kernel_regularizer=regularizer,
+                name=f"hidden_{number}",
+            )
         )
-        for number, width in enumerate(spec.hidden, start=1)
-    ]
+        if spec.batch_norm:
+            above.append(keras.layers.BatchNormalization(name=f"hidden_{number}_norm"))
     if spec.dropout:
         above.append(keras.layers.Dropout(spec.dropout, name="dropout"))
     above.append(
         keras.layers.Dense(
-            1 if classes == 2 else classes, kernel_regularizer=regularizer, name="logits"
+            1 if classes == 2 else classes,
+            kernel_initializer="glorot_uniform" if spec.hidden else spec.initializer,
+            kernel_regularizer=regularizer,
+            name="logits",
         )
     )
     return above

@@ -56,25 +56,34 @@ def head_alone(head: Sequence[keras.Layer], shape: Sequence[int]) -> keras.Model
 
 
 def top(
-    classifier: keras.Model, base: keras.Model, boundary: int | None, pooling: str
+    classifier: keras.Model,
+    base: keras.Model,
+    boundary: int | None,
+    pooling: str,
+    *,
+    training_mode: bool = False,
 ) -> keras.Model:
-    """A classifier's part above a cached layer, folded for training; weights are shared with it.
+    """A classifier's part above a cached layer, to be trained; weights are shared with it.
 
     Args:
         classifier: the whole.
         base: its base model.
         boundary: index of the cached layer, whose output goes in; None for pictures.
         pooling: of the head.
+        training_mode: whether, in `fit`, the base model's thawed BatchNormalization normalises by
+            the batch and learns its moving statistics, and its Dropout drops. Else all its layers
+            stay in inference mode, and convolutions are folded.
     """
+    above = backbones.above if training_mode else folding.folded_above
     inputs: dict[str, keras.KerasTensor] = {}
     below = None
     if boundary is None:
         inputs["pictures"] = keras.Input(classifier.input_shape[1:], name="pictures")
-        maps = folding.folded_above(base, 0)(backbones.preprocess(base.name, inputs["pictures"]))
+        maps = above(base, 0)(backbones.preprocess(base.name, inputs["pictures"]))
     else:
         shape = base.layers[boundary].output.shape[1:]
         inputs["boundary"] = keras.Input(shape, name="boundary")
-        maps = folding.folded_above(base, boundary)(inputs["boundary"])
+        maps = above(base, boundary)(inputs["boundary"])
         if width := width_below(base, boundary):
             below = inputs["below"] = keras.Input((2, width), name="below")
     logits = heads.apply(heads.of(classifier), heads.pool(pooling, _listed(maps), below))

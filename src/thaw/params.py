@@ -19,6 +19,7 @@ def _no_bool(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -64,6 +65,17 @@ class Cache(Group):
     )
 
 
+class Network(Group):
+    padding: Literal["same", "valid"] = Field(description="same or valid")
+    l2: Number = Field(
+        ge=0, le=1, description="a number from 0 to 1; training losses include the penalty"
+    )
+    initializer: Initializer = Field(
+        description="glorot_uniform, glorot_normal, he_uniform or he_normal"
+    )
+    batch_norm: bool = Field(description="true or false")
+
+
 class Training(Group):
     optimizer: Optimizer = Field(description="adam, adamw, rmsprop or sgd")
     learning_rate: Number = Field(gt=0, le=10, description="a number above 0, such as 0.0001")
@@ -80,10 +92,22 @@ class Head(Training):
     )
     standardize: bool = Field(description="true or false")
     dropout: Number = Field(ge=0, lt=1, description="a number from 0 to below 1")
-    l2: Number = Field(ge=0, le=1, description="a number from 0 to 1")
-    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
+    l2: Number = Field(
+        ge=0, le=1, description="a number from 0 to 1; training losses include the penalty"
+    )
+    initializer: Initializer = Field(
         description="glorot_uniform, glorot_normal, he_uniform or he_normal"
     )
+    batch_norm: bool = Field(description="true or false")
+    epochs: int = Field(
+        ge=0,
+        le=10_000,
+        description="a whole number from 0 (fine_tune trains the head too) to 10000",
+    )
+
+
+class FineTune(Training):
+    batch_norm: Literal["frozen", "trained"] = Field(description="frozen or trained")
 
 
 class Params(Group):
@@ -94,10 +118,13 @@ class Params(Group):
         "or null for the entry's own",
     )
     on_bad_image: Literal["fail", "skip"] = Field(description="fail or skip")
-    base_model: str = Field(min_length=1, description="the name of a network of keras.applications")
+    base_model: str = Field(
+        min_length=1, description="the name of a network of keras.applications, or cifar10_cnn"
+    )
     weights: str = Field(
         min_length=1,
-        description="pypi, imagenet, random, or the path of a .weights.h5 file",
+        description="pypi, imagenet, random, random:1 (of seed 1), or the path of a "
+        ".weights.h5 file",
     )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
     resize: Literal["stretch", "crop"] = Field(description="stretch or crop")
@@ -115,9 +142,10 @@ class Params(Group):
     )
     split: Split = Field(description="the group of split.held_out and split.test")
     augment: Augment = Field(description="the group of augment.views, augment.flip and so on")
+    network: Network = Field(description="the group of network.padding, network.l2 and so on")
     cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")
     head: Head = Field(description="the group of head.pooling, head.dropout and so on")
-    fine_tune: Training = Field(description="the group of fine_tune.learning_rate and so on")
+    fine_tune: FineTune = Field(description="the group of fine_tune.learning_rate and so on")
 
 
 def parse(values: object, place: str = "params.yaml") -> Params:

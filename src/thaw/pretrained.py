@@ -19,12 +19,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thaw import backbones
+from thaw import backbones, networks
 from thaw.errors import ThawError, reason
 from thaw.fetching import Source, fetch
 
 Array = NDArray[np.float32]
-RANDOM_SEED = 0
+RANDOM = re.compile(r"random(?::(\d{1,9}))?")
 
 
 class Entry(BaseModel):
@@ -39,27 +39,32 @@ class Entry(BaseModel):
     about: str = ""
 
 
-def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
-    """The base model with its pretrained weights, for pictures of any size.
+def load(
+    catalogue: object, base_model: str, weights: str, options: networks.Options = networks.DEFAULT
+) -> keras.Model:
+    """The base model with its weights, for pictures of any size.
 
     Args:
         catalogue: what `weights.yaml` holds.
         base_model: the network's name.
-        weights: a name in the catalogue, "imagenet", "random", or the path of a .weights.h5 file.
+        weights: a name in the catalogue, "imagenet", "random" (with the seed 0), "random:1" (with
+            the seed 1, and so on), or the path of a .weights.h5 file.
+        options: of a network of ours.
 
     Raises:
         ThawError: when there are no such weights, they can't be fetched, or they don't fit.
     """
-    if weights == "random":
-        keras.utils.set_random_seed(RANDOM_SEED)
-        return backbones.build(base_model, None)
-    if weights == "imagenet":
-        return _imagenet(base_model)
+    if found := RANDOM.fullmatch(weights):
+        keras.utils.set_random_seed(int(found[1] or 0))
+        return backbones.build(base_model, None, options=options)
+    if weights == "imagenet" and base_model not in networks.NAMES:
+        return _imagenet(base_model, options)
     if weights.endswith(".weights.h5"):
-        return _from_file(base_model, Path(weights).expanduser())
+        return _from_file(base_model, Path(weights).expanduser(), options)
     entries = catalogue.get(base_model, {}) if isinstance(catalogue, dict) else {}
     if weights not in entries:
-        known = ", ".join([*entries, "imagenet", "random"])
+        keras_own = [] if base_model in networks.NAMES else ["imagenet"]
+        known = ", ".join([*entries, *keras_own, "random", "random:1 (of seed 1)"])
         raise ThawError(
             f"params.yaml: weights: {weights}: weights.yaml has none of that name for "
             f"{base_model}; give {known}, or the path of a .weights.h5 file"
@@ -70,7 +75,7 @@ def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in (base_model, weights, *problem["loc"]))
         raise ThawError(f"weights.yaml: {where}: {problem['msg'].lower()}") from None
-    base = backbones.build(base_model, None)
+    base = backbones.build(base_model, None, options=options)
     with tempfile.TemporaryDirectory() as temporary:
         package = fetch(Source(entry.source, entry.sha256), Path(temporary))
         try:
@@ -88,13 +93,13 @@ def load(catalogue: object, base_model: str, weights: str) -> keras.Model:
     return base
 
 
-def _imagenet(base_model: str) -> keras.Model:
+def _imagenet(base_model: str, options: networks.Options) -> keras.Model:
     lock = Path(pooch.os_cache("thaw")) / "imagenet.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         # Keras takes a file that another process has begun to download for a whole one.
         with FileLock(lock):
-            return backbones.build(base_model, None, weights="imagenet")
+            return backbones.build(base_model, None, "imagenet", options)
     except ThawError:
         raise
     except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
@@ -105,8 +110,8 @@ def _imagenet(base_model: str) -> keras.Model:
         ) from None
 
 
-def _from_file(base_model: str, path: Path) -> keras.Model:
-    base = backbones.build(base_model, None)
+def _from_file(base_model: str, path: Path, options: networks.Options) -> keras.Model:
+    base = backbones.build(base_model, None, options=options)
     try:
         backbones.load_weights(base, path, "give a file that `base.save_weights` wrote")
     except ThawError as error:
