@@ -54,7 +54,9 @@ def read_params(epochs: int, views: int, recipe: str | None = None) -> Params:
     values: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     if recipe:
         path = ROOT / "recipes" / f"{recipe}.yaml"
-        values |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        overrides = yaml.safe_load(path.read_text(encoding="utf-8"))["params"]
+        for name, value in overrides.items():
+            values[name] = values[name] | value if isinstance(value, dict) else value
     values["augment"]["views"] = views
     values["head"]["epochs"] = values["fine_tune"]["epochs"] = epochs
     return values
