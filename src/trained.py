@@ -209,6 +209,6 @@ def write(
     write_json(stage.METRICS / f"{name}.json", metrics)
     write_csv(stage.PLOTS / f"{name}.csv", training.HISTORY, history)
     print(
-        f"{metrics['trainable_parameters']:,} of {metrics['parameters']:,} parameters trained, "
+        f"{metrics['trainable_parameters']:,} of {metrics['parameters']:,} parameters trainable, "
         f"in {metrics['trainable_variables']} variables"
     )

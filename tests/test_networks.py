@@ -37,9 +37,11 @@ def whole(options: networks.Options) -> keras.Model:
 def articles(options: networks.Options) -> keras.Sequential:
     """The article's listing, but for the axis of its BatchNormalization."""
     norm = [layers.BatchNormalization] if options.batch_norm else []
+    penalty = keras.regularizers.L2(options.l2) if options.l2 else None
 
     def dense(layer: type[layers.Layer], *args: object, **kwargs: object) -> list[layers.Layer]:
-        return [layer(*args, **kwargs), layers.Activation("relu"), *(each() for each in norm)]
+        weighted = layer(*args, kernel_regularizer=penalty, **kwargs)
+        return [weighted, layers.Activation("relu"), *(each() for each in norm)]
 
     first = {"padding": options.padding}
     return keras.Sequential(
@@ -53,7 +55,7 @@ def articles(options: networks.Options) -> keras.Sequential:
             layers.MaxPooling2D(pool_size=(2, 2)),
             layers.Flatten(),
             *dense(layers.Dense, 512),
-            layers.Dense(10),
+            layers.Dense(10, kernel_regularizer=penalty),
         ]
     )
 
@@ -74,6 +76,25 @@ def test_it_computes_what_the_articles_listing_does(
     expected = np.asarray(listing(pictures / 255))
     assert expected.std() > 0
     np.testing.assert_allclose(model(pictures), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_trained_as_the_articles_listing_is() -> None:
+    options = replace(FULL, l2=0.1)
+    model, listing = whole(options), articles(options)
+    listing.set_weights(model.get_weights())
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (16, 32, 32, 3)).astype(np.float32)
+    labels = np.arange(16) % 10
+    backbones.freeze_below(model.get_layer("cifar10_cnn"), 0)
+    top = models.top(model, model.get_layer("cifar10_cnn"), None, "flatten", training_mode=True)
+    losses = []
+    for each, inputs in ((top, {"pictures": pictures}), (listing, pictures / 255)):
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        each.compile(keras.optimizers.SGD(0.01), loss)
+        losses.append(each.train_on_batch(inputs, labels))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for found, wanted in zip(model.get_weights(), listing.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_layers_in_order() -> None:

@@ -332,10 +332,10 @@ def test_without_any_epochs_and_layers_nothing_would_be_trained(scratch: Run) ->
         scratch.stages("fine_tune", fine_tune_at=None)
 
 
-def test_from_the_first_layer_on_no_lower_cache_layer_is_named(scratch: Run) -> None:
+def test_where_nothing_below_can_be_cached_no_lower_cache_layer_is_named(scratch: Run) -> None:
     layer = {"layer": "block1_pool", "bottleneck": "pooled"}
     short = scratch.params["fine_tune"] | {"epochs": 1}
-    printed = scratch.stages(*FEATURES_ON, cache=layer, fine_tune=short)
+    printed = scratch.stages(*FEATURES_ON, cache=layer, fine_tune=short, fine_tune_at=1)
     assert "slower; cache.layer: pixels spares the decoding" in printed
     assert "a lower cache.layer" not in printed
 

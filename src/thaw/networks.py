@@ -16,7 +16,7 @@ NAMES = ("cifar10_cnn",)
 class Options:
     """What the convolutions of these networks are like."""
 
-    padding: str = "same"
+    padding: str = "same"  # of the first of each two; the second's is valid
     l2: float = 0.0
     initializer: str = "glorot_uniform"
     batch_norm: bool = False
@@ -26,15 +26,15 @@ DEFAULT = Options()
 
 
 def build(name: str, image_size: int | None, options: Options) -> keras.Model:
-    """The network of that name in `NAMES`, without its dense layers.
+    """The network of that name, without its dense layers.
 
     Args:
-        name: such as "cifar10_cnn".
+        name: one of `NAMES`.
         image_size: height and width in pixels; None for any.
         options: of its convolutions.
     """
     picture = keras.Input((image_size, image_size, 3), name="pixels")
-    return keras.Model(picture, {"cifar10_cnn": _cifar10_cnn}[name](picture, options), name=name)
+    return keras.Model(picture, _cifar10_cnn(picture, options), name=name)
 
 
 def check_default(options: Options, name: str) -> None:
