@@ -1,5 +1,6 @@
 # make repro   the whole pipeline on real data, the result printed
 # make test    lint, types and tests
+# make probe   the depth at which features stop being general: where fine_tune_at should lie
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -7,7 +8,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test bench bench-quick venv venv-dev lock clean
+.PHONY: repro test probe bench bench-quick venv venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -18,6 +19,10 @@ test: venv-dev
 	ruff format --check .
 	mypy
 	pytest
+
+probe: venv
+	@dvc repro --quiet split weights
+	@python src/probe.py
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")
