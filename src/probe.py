@@ -131,7 +131,9 @@ def main() -> None:
     advice = probing.advise(depths, pictures)
     text = probing.sentences(advice, pictures, command(params, base, advice))
     report = f"{probing.table(depths, advice)}\n{text}"
-    write_csv(PROBE / "probe.csv", list(asdict(depths[0])), [astuple(each) for each in depths])
+    columns = (*asdict(advice.thawed), "advised")
+    table = [(*astuple(each), int(each is advice.thawed)) for each in depths]
+    write_csv(PROBE / "probe.csv", columns, table)
     plots.depths([asdict(each) for each in depths], asdict(advice), PROBE / "probe.png")
     write_text(PROBE / "probe.md", report)
     print(report)

@@ -90,7 +90,7 @@ def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -
         color="grey",
         alpha=0.25,
         linewidth=0,
-        label="One standard error below the best",
+        label="Within one standard error of the best",
     )
     at = names.index(chosen["block"])
     top.plot(
@@ -118,7 +118,7 @@ def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -
     bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor")
     bottom.set_xlabel("Block after which layers are thawed (orange: as advised)")
     figure.suptitle(
-        f"Where the features stop being general: fine_tune_at: {thawed['fine_tune_at']}"
+        f"Features are general up to {chosen['block']}: thaw from {thawed['fine_tune_at']} on"
     )
     _save(figure, path)
 
