@@ -129,7 +129,7 @@ def main() -> None:
         for place, index in enumerate(probing.depths(base))
     ]
     advice = probing.advise(depths, pictures)
-    text = probing.sentences(advice, pictures, command(params, base, advice))
+    text = probing.sentences(advice, pictures, tested, command(params, base, advice))
     report = f"{probing.table(depths, advice)}\n{text}"
     columns = (*asdict(advice.thawed), "advised")
     table = [(*astuple(each), int(each is advice.thawed)) for each in depths]

@@ -87,6 +87,7 @@ def test_where_nothing_is_left_after_several_blocks_the_last_layers_with_weights
         ([0.5, 0.6, 0.7, 0.9, 0.9], 99, 1, "codes-svm"),  # at three quarters: near
         ([0.5, 0.6, 0.7, 0.9, 0.9], 100, 2, "fine-tune-top"),  # 1,000 numbers a picture: many
         ([0.5, 0.6, 0.9, 0.9, 0.9], 99, 3, "earlier-layer-svm"),
+        ([0.5, 0.6, 0.895, 0.9, 0.8], 99, 3, "earlier-layer-svm"),  # the chosen's place counts
         ([0.5, 0.6, 0.9, 0.9, 0.9], 100, 4, "all-layers"),
     ],
 )
@@ -95,7 +96,9 @@ def test_the_four_situations(
 ) -> None:
     advice = probing.advise(curve(accuracies, parameters=100_000), pictures)
     assert (advice.situation, advice.recipe) == (situation, recipe)
-    text = probing.sentences(advice, pictures, "dvc exp run -S x")
+    text = probing.sentences(advice, pictures, 50, "dvc exp run -S x")
+    assert "a share of 50 validation pictures" in text
+    assert ("block_2" in advice.deed) == (situation == 3)
     assert f"Situation {situation} of 4" in text
     assert recipe in text
     assert ("many pictures" in text) == (situation in (2, 4))
@@ -127,12 +130,12 @@ def features(count: int = 120, classes: int = 3) -> tuple[np.ndarray, np.ndarray
     return found.astype(np.float32), labels
 
 
-@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(("balanced", "seed"), [(False, 0), (False, 3), (True, 7)])
 def test_a_probe_is_what_scikit_learn_gives_with_the_strength_that_validates_best(
-    balanced: bool,
+    balanced: bool, seed: int
 ) -> None:
     (train, labels), (validation, answers) = features(), features(61)
-    folds = StratifiedKFold(5, shuffle=True, random_state=7)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     weight = "balanced" if balanced else None
     pipelines = [
         make_pipeline(StandardScaler(), LogisticRegression(C=c, class_weight=weight, max_iter=1000))
@@ -141,7 +144,7 @@ def test_a_probe_is_what_scikit_learn_gives_with_the_strength_that_validates_bes
     scores = [cross_val_score(each, train, labels, cv=folds).mean() for each in pipelines]
     assert len(set(scores)) > 1
     expected = pipelines[int(np.argmax(scores))].fit(train, labels)
-    found = probing.probe(train, labels, balanced, 7)
+    found = probing.probe(train, labels, balanced, seed)
     assert found.score(validation, answers) == expected.score(validation, answers)
     np.testing.assert_allclose(
         found.predict_proba(validation), expected.predict_proba(validation), rtol=1e-6

@@ -49,10 +49,10 @@ RULE = (
 )
 # (near, large): a situation's number in Stanford's course CS231n, a recipe for it, what that does.
 SITUATIONS = {
-    (True, False): (1, "codes-svm", "a linear classifier on the frozen network's features"),
-    (True, True): (2, "fine-tune-top", "the layers from there on are fine-tuned"),
-    (False, False): (3, "earlier-layer-svm", "a linear classifier on an earlier layer's features"),
-    (False, True): (4, "all-layers", "the whole network is fine-tuned"),
+    (True, False): (1, "codes-svm", "a linear classifier on the frozen network's output"),
+    (True, True): (2, "fine-tune-top", "fine-tune the layers after {}"),
+    (False, False): (3, "earlier-layer-svm", "a linear classifier on an earlier layer, {}"),
+    (False, True): (4, "all-layers", "fine-tune the whole network"),
 }
 
 
@@ -298,7 +298,9 @@ def advise(found: Sequence[Depth], pictures: int) -> Advice:
     thawed = next(depth for depth in reversed(found[: place + 1]) if depth.fine_tune_at)
     near = found[place].index >= NEAR * found[-1].index
     large = thawed.parameters <= LARGE * pictures
-    return Advice(best, found[place], thawed, near, large, *SITUATIONS[near, large])
+    situation, recipe, deed = SITUATIONS[near, large]
+    deed = deed.format(found[place].block)
+    return Advice(best, found[place], thawed, near, large, situation, recipe, deed)
 
 
 def table(found: Sequence[Depth], advice: Advice) -> str:
@@ -317,8 +319,15 @@ def table(found: Sequence[Depth], advice: Advice) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sentences(advice: Advice, pictures: int, command: str) -> str:
-    """The advice, how to follow it, and by what rule."""
+def sentences(advice: Advice, pictures: int, tested: int, command: str) -> str:
+    """The advice, how to follow it, and by what rule.
+
+    Args:
+        advice: as `advise` gives it.
+        pictures: of training.
+        tested: pictures of validation.
+        command: that follows the advice.
+    """
     best, chosen, thawed = advice.best, advice.chosen, advice.thawed
     gains = (
         f"the best is {best.block} ({best.accuracy:.3f} ± {best.standard_error:.3f}), and of those "
@@ -338,5 +347,5 @@ def sentences(advice: Advice, pictures: int, command: str) -> str:
         f"Seconds are those of training steps on cached features, measured at up to {MEASURED} "
         "depths and interpolated between them by multiplications. The probes are logistic "
         "regressions on standardised averages and maxima of each block's output; the standard "
-        "error is that of a share of the validation pictures.\n"
+        f"error is that of a share of {tested:,} validation pictures.\n"
     )
