@@ -78,21 +78,25 @@ def some(rows: list[dict[str, str]], seed: int) -> list[dict[str, str]]:
     return [rows[place] for place in sorted(chosen)]
 
 
-def command(params: Params, base: keras.Model, advice: probing.Advice) -> str:
-    """What follows the advice, the cached layer below it so that an epoch is as quick as said."""
-    thawed, layer = advice.thawed, params.cache.layer
+def cached_layer(params: Params, base: keras.Model) -> int:
+    """Index of the layer that the pipeline caches; 0, the input, for pixels."""
+    if params.cache.layer == "pixels":
+        return 0
+    at = backbones.layer_index(base, params.cache.layer, "cache.layer")
+    return backbones.boundary(base, at)
+
+
+def command(advice: probing.Advice, cached: int) -> str:
+    """What follows the advice, with the cached layer below it, so that epochs are short."""
+    thawed = advice.thawed
     text = f"dvc exp run -S fine_tune_at={thawed.fine_tune_at}"
-    if layer == "pixels" or not thawed.index:
-        return text
-    cached = backbones.boundary(base, backbones.layer_index(base, layer, "cache.layer"))
-    return f"{text} -S cache.layer={thawed.block}" if cached > thawed.index else text
+    return f"{text} -S cache.layer={thawed.block}" if cached > thawed.index > 0 else text
 
 
 def costs(
-    params: Params, base: keras.Model, classes: int, pictures: int
+    params: Params, base: keras.Model, indices: list[int], classes: int, pictures: int
 ) -> tuple[list[int], list[float]]:
     """Numbers that training changes, and seconds of an epoch, thawed after each depth."""
-    indices = probing.depths(base)
     work = [probing.multiply_adds(base, index) for index in indices]
     if params.cache.bottleneck == "blocks":
         base = backbones.with_blocks(base)
@@ -103,8 +107,8 @@ def costs(
     recipe = trained.recipe(params.fine_tune)
     batch_size = min(params.batch_size, pictures)
     measured = {}
-    for some in tqdm(probing.spread(len(thawed)), "training steps", disable=None):
-        place = thawed[some]
+    places = [thawed[each] for each in probing.spread(len(thawed))]
+    for place in tqdm(places, "training steps", disable=None):
         step = probing.seconds_a_step(
             classifier, base, indices[place], params.head.pooling, recipe, batch_size
         )
@@ -118,18 +122,19 @@ def main() -> None:
     rows = read_split()
     training.prepare(params.seed, params.threads)
     base = backbones.build(params.base_model, params.image_size)
+    indices, cached = probing.depths(base), cached_layer(params, base)
     backbones.load_weights(base, stage.WEIGHTS)
     classes = stage.read_dataset()["classes"]
     pictures, tested = len(rows["train"]), len(rows["validation"])
     learnt = {"train": some(rows["train"], params.seed), "validation": rows["validation"]}
     found = accuracies(params, base, learnt, classes)
-    parameters, seconds = costs(params, base, len(classes), pictures)
+    parameters, seconds = costs(params, base, indices, len(classes), pictures)
     depths = [
         probing.depth(base, index, found[place], tested, parameters[place], seconds[place])
-        for place, index in enumerate(probing.depths(base))
+        for place, index in enumerate(indices)
     ]
     advice = probing.advise(depths, pictures)
-    text = probing.sentences(advice, pictures, tested, command(params, base, advice))
+    text = probing.sentences(advice, pictures, tested, command(advice, cached))
     report = f"{probing.table(depths, advice)}\n{text}"
     columns = (*asdict(advice.thawed), "advised")
     table = [(*astuple(each), int(each is advice.thawed)) for each in depths]

@@ -364,7 +364,10 @@ def test_the_command_that_follows_the_advice_moves_a_cached_layer_that_lies_abov
         tiny.params | {"cache": {"layer": layer, "bottleneck": "blocks"}}
     )
     at = probing.first_after(vgg, index)
-    assert probe.command(given, vgg, advice) == f"dvc exp run -S fine_tune_at={at}{expected}"
+    assert (
+        probe.command(advice, probe.cached_layer(given, vgg))
+        == f"dvc exp run -S fine_tune_at={at}{expected}"
+    )
 
 
 def test_what_is_missing_is_named_with_the_remedy(tiny: Tiny) -> None:
@@ -392,3 +395,18 @@ def test_a_head_that_cant_be_trained_is_refused(tiny: Tiny) -> None:
     head = tiny.params["head"] | {"pooling": "flatten"}
     with pytest.raises(ThawError, match=r"head\.pooling: flatten"):
         tiny.run("probe", head=head)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"base_model": "MobileNet"}, "base_model: MobileNet has no blocks"),
+        ({"cache": {"layer": "block9", "bottleneck": "pooled"}}, "cache.layer: block9: VGG16 has"),
+    ],
+)
+def test_what_cant_be_probed_is_refused_before_any_work(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], told: str
+) -> None:
+    monkeypatch.setattr(probe, "accuracies", None)
+    with pytest.raises(ThawError, match=told):
+        tiny.run("probe", **changes)

@@ -102,7 +102,8 @@ def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -
         label=f"Shallowest block in that band: {chosen['block']}",
     )
     top.set_ylabel("Validation accuracy of\na linear probe (%)")
-    top.legend(loc="lower right")
+    top.set_xlim(-0.6, len(rows) - 0.4)
+    top.legend(loc="best")
     marked = names.index(thawed["block"])
     for axes, column, scale, label in (
         (middle, "parameters", 1e6, "Million numbers\nto train"),
