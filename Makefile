@@ -1,6 +1,7 @@
 # make repro   the whole pipeline on real data, the result printed
 # make test    lint, types and tests
 # make recipes lists the published systems; make recipe NAME=vgg16-adam [SET="…"] [AS=…] runs one
+# make probe   the depth at which features stop being general: where fine_tune_at should lie
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -8,7 +9,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe bench bench-quick venv venv-dev lock clean
+.PHONY: repro test recipes recipe probe bench bench-quick venv venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -27,6 +28,10 @@ recipes: venv
 # make recipe NAME=vgg16-adam SET="source=file:///…/cats_and_dogs_filtered.zip batch_size=64"
 recipe: venv
 	@python src/recipe.py $(if $(AS),--name "$(AS)") "$(NAME)" $(SET)
+
+probe: venv
+	@dvc repro --quiet split weights
+	@python src/probe.py
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")

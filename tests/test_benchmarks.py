@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import processes
+import sweep
 import tables
 import workspaces
 
@@ -128,3 +129,14 @@ def test_the_table_has_a_line_for_each_measure() -> None:
     assert lines[2] == "| whole run after the download | 80.0 s | 10.0 s | 8.0 | at least 6 |"
     assert "| 80.0 % | 10.0 % | -70.0 points | no lower |" in lines[-1]
     assert tables.summary(samples)["steps"]["ratio"] == 0.125
+
+
+def test_the_sweeps_table_names_the_advised_value_best_first() -> None:
+    rows = [
+        {"fine_tune_at": None, "advised": False, "accuracy": 0.9, "loss": 0.3, "seconds": 8.0},
+        {"fine_tune_at": "b", "advised": True, "accuracy": 0.95, "loss": 0.2, "seconds": 61.4},
+    ]
+    assert sweep.table(rows).splitlines()[2:] == [
+        "| b (advised) | 0.9500 | 0.2000 | 61 |",
+        "| null | 0.9000 | 0.3000 | 8 |",
+    ]

@@ -20,6 +20,18 @@ HISTORY = [
 ]
 TILES = [plots.Tile(pixels(seed), f"picture {seed}\nright", "#0072b2") for seed in range(5)]
 TABLE = np.array([[30, 2], [5, 13]])
+DEPTHS = [
+    {
+        "block": f"block_{place}_add",
+        "accuracy": 0.6 + 0.1 * min(place, 3),
+        "standard_error": 0.02,
+        "fine_tune_at": f"block_{place + 1}_expand",
+        "parameters": 1_000_000 - 100_000 * place,
+        "seconds": 10.0 - place,
+    }
+    for place in range(6)
+]
+ADVICE = {"best": DEPTHS[3], "chosen": DEPTHS[3], "thawed": DEPTHS[3]}
 
 
 def drawn(path: Path) -> np.ndarray:
@@ -29,6 +41,7 @@ def drawn(path: Path) -> np.ndarray:
 
 
 DRAW: dict[str, Callable[[Path], None]] = {
+    "depths": lambda path: plots.depths(DEPTHS, ADVICE, path),
     "curves": lambda path: plots.learning_curves(HISTORY, 2, path),
     "grid": lambda path: plots.grid(TILES, "Pictures", path),
     "confusion": lambda path: plots.confusion_matrices([("Head", TABLE)], ["a", "b"], path),
@@ -119,3 +132,17 @@ def test_names_are_shown_as_they_are(tmp_path: Path, name: str):
     )
     plots.confusion_matrices([("Head", TABLE)], [name, "b"], tmp_path / "b.png")
     assert drawn(tmp_path / "b.png").std() > 10
+
+
+@pytest.mark.filterwarnings("error")  # of Matplotlib, when names leave no place for the curves
+def test_the_advised_depth_is_marked_and_many_depths_make_a_wider_picture(tmp_path: Path):
+    plots.depths(DEPTHS, ADVICE, tmp_path / "a.png")
+    plots.depths(DEPTHS, ADVICE | {"thawed": DEPTHS[0]}, tmp_path / "b.png")
+    orange = [
+        np.argwhere(np.all(drawn(tmp_path / name) == (213, 94, 0), axis=2))[:, 1].mean()
+        for name in ("a.png", "b.png")
+    ]
+    assert orange[1] < orange[0] - 100
+    many = [DEPTHS[place % 6] | {"block": f"conv5_block{place}_concat"} for place in range(70)]
+    plots.depths(many, dict.fromkeys(ADVICE, many[3]), tmp_path / "c.png")
+    assert drawn(tmp_path / "c.png").shape[1] > 2 * drawn(tmp_path / "a.png").shape[1]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -61,6 +62,65 @@ def learning_curves(
     bottom.set_ylim(bottom=0)
     bottom.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle("Learning curves (training figures include dropout and augmentation)")
+    _save(figure, path)
+
+
+def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -> None:
+    """A probe's accuracy by depth; below it what thawing from there trains, and how long it takes.
+
+    Args:
+        rows: with block, accuracy, standard_error, fine_tune_at, parameters and seconds.
+        advice: with best, chosen and thawed, each one of the rows.
+        path: of the PNG.
+    """
+    names = [row["block"] for row in rows]
+    places = range(len(rows))
+    width = max(8, 0.32 * len(rows) + 2)
+    figure = Figure(figsize=(width, 8.5), layout="constrained")
+    top, middle, bottom = figure.subplots(
+        3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.2, 1.2]}
+    )
+    accuracy = [100 * row["accuracy"] for row in rows]
+    errors = [100 * row["standard_error"] for row in rows]
+    top.errorbar(places, accuracy, errors, color=TRAINING, marker="o", markersize=5, capsize=3)
+    best, chosen, thawed = (advice[name] for name in ("best", "chosen", "thawed"))
+    top.axhspan(
+        100 * (best["accuracy"] - best["standard_error"]),
+        100 * best["accuracy"],
+        color="grey",
+        alpha=0.25,
+        linewidth=0,
+        label="Within one standard error of the best",
+    )
+    at = names.index(chosen["block"])
+    top.plot(
+        at,
+        accuracy[at],
+        "D",
+        color=VALIDATION,
+        markersize=10,
+        label=f"Shallowest block in that band: {chosen['block']}",
+    )
+    top.set_ylabel("Validation accuracy of\na linear probe (%)")
+    top.set_xlim(-0.6, len(rows) - 0.4)
+    top.legend(loc="best")
+    marked = names.index(thawed["block"])
+    for axes, column, scale, label in (
+        (middle, "parameters", 1e6, "Million numbers\nto train"),
+        (bottom, "seconds", 1, "Seconds\nan epoch"),
+    ):
+        colours = [VALIDATION if place == marked else TRAINING for place in places]
+        axes.bar(places, [row[column] / scale for row in rows], color=colours)
+        axes.set_ylabel(label)
+    for axes in (top, middle, bottom):
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor")
+    bottom.set_xlabel("Block after which layers are thawed (orange: as advised)")
+    figure.suptitle(
+        f"Features are general up to {chosen['block']}: thaw from {thawed['fine_tune_at']} on"
+    )
     _save(figure, path)
 
 

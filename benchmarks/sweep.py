@@ -1,0 +1,81 @@
+"""Whether the probe's advice is among the best: `fine_tune_at` swept, its value beside the others.
+
+    python benchmarks/sweep.py --set dataset=cats_and_dogs --recipe tensorflow-tutorial \\
+        --at null 143 134 116 100
+
+Runs the stages in a temporary folder, so that the workspace stays as it is, then `fine_tune` for
+each value, the advised one among them. Looks at validation pictures alone. Writes
+benchmarks/results/sweep.json and .md (or --name). A cached layer below the lowest value makes it
+quicker: --set 'cache={layer: block_4_add, bottleneck: blocks}'.
+"""
+
+import argparse
+import csv
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import workspaces
+from workspaces import ROOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--at", nargs="+", required=True, type=yaml.safe_load, metavar="LAYER")
+    parser.add_argument("--recipe", help="of recipes/, without .yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--name", default="sweep")
+    given = parser.parse_args()
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    if given.recipe:
+        recipe = ROOT / "recipes" / f"{given.recipe}.yaml"
+        params |= yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    params |= {k: yaml.safe_load(v) for k, v in (each.split("=", 1) for each in given.set)}
+    with tempfile.TemporaryDirectory() as temporary:
+        found = sweep(workspaces.create(Path(temporary), params), given.at)
+    results = ROOT / "benchmarks/results"
+    results.mkdir(exist_ok=True)
+    (results / f"{given.name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (results / f"{given.name}.md").write_text(table(found))
+    print(table(found))
+
+
+def sweep(workspace: workspaces.Workspace, values: list[Any]) -> list[dict[str, Any]]:
+    """A row for each value, the advised one among them: the metrics of what was fine-tuned."""
+    for name in ("download", "weights", "split", "probe", "extract_features", "train_head"):
+        workspace.stage(name)
+    with (workspace.folder / "probe/probe.csv").open(newline="", encoding="utf-8") as file:
+        advised = next(row["fine_tune_at"] for row in csv.DictReader(file) if row["advised"] == "1")
+    head = workspace.read("metrics/head.json")
+    rows = []
+    for value in dict.fromkeys([*values, advised]):
+        seconds = workspace.stage("fine_tune", fine_tune_at=value).seconds
+        # Without fine-tuning the model is the head's, and its own metrics have no accuracy.
+        metrics = workspace.read("metrics/model.json") if value is not None else head
+        row = {name: metrics[f"validation_{name}"] for name in ("accuracy", "loss")}
+        rows.append({"fine_tune_at": value, "advised": value == advised, **row, "seconds": seconds})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The sweep as Markdown, best accuracy first."""
+    lines = [
+        "| fine_tune_at | validation accuracy | validation loss | seconds |",
+        "|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: -row["accuracy"]):
+        name = "null" if row["fine_tune_at"] is None else row["fine_tune_at"]
+        mark = " (advised)" if row["advised"] else ""
+        lines.append(
+            f"| {name}{mark} | {row['accuracy']:.4f} | {row['loss']:.4f} | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
