@@ -38,7 +38,7 @@ def main() -> None:
         train,
         validation,
         trained.recipe(params.fine_tune),
-        first_epoch=params.head.epochs,
+        first_epoch=trained.head_epochs(params),
         checkpoint=checkpoint,
     )
     trained.write("model", params, classifier, facts, history)

@@ -31,6 +31,11 @@ def recipe(group: object) -> training.Recipe:
     return training.Recipe(**{name: getattr(group, name) for name in names})
 
 
+def head_epochs(params: Params) -> int:
+    """How many epochs the head's training counts as: one where scikit-learn fits it."""
+    return params.head.epochs if params.head.classifier == "dense" else 1
+
+
 def checkpoint(
     name: str, params: Params, model: keras.Model, inputs: Sequence[Path]
 ) -> checkpoints.Checkpoint:
@@ -102,7 +107,7 @@ def picture_views(
         for name in ("train", "validation")
     )
     if facts.live:
-        return _views(params, train, validation, LIVE, params.head.epochs)
+        return _views(params, train, validation, LIVE, head_epochs(params))
     return _views(params, train, validation, facts.augmentation.count)
 
 
@@ -163,8 +168,18 @@ def write(
     classifier: keras.Model,
     facts: features.Facts,
     history: list[tuple[float, ...]],
+    **more: float,
 ) -> None:
-    """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`."""
+    """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`.
+
+    Args:
+        name: head or model.
+        params: the parameters.
+        classifier: the whole model.
+        facts: what is cached.
+        history: a row an epoch, the columns of `training.HISTORY`.
+        more: metrics to note beside those of the last epoch.
+    """
     models.save(classifier, stage.MODELS / f"{name}.keras")
     averaged = facts.augmentation.symmetries if params.average_views else [IDENTITY]
     about = {
@@ -176,7 +191,7 @@ def write(
     last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else {}
     trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
     metrics = {column: value for column, value in last.items() if column != "epoch"}
-    metrics |= {
+    metrics |= more | {
         "epochs": len(history),
         "parameters": classifier.count_params(),
         "trainable_parameters": trainable,

@@ -28,6 +28,7 @@ split: {held_out: null, test: null}
 augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
 cache: {layer: block_10_project_BN, bottleneck: pooled}
 head:
+  classifier: dense
   pooling: average
   hidden: []
   standardize: true
@@ -73,6 +74,7 @@ WRONG = {
     "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
     "cache.bottleneck": ["none", "null", "1", "true"],
     "head": NOT_GROUP,
+    "head.classifier": ["SVM", "linear", "null", "1", "true"],
     "head.pooling": ["mean", "null", "1", "true"],
     "head.hidden": ["256", "[0]", "[65537]", "[-1]", "[1.5]", "['256']", "[true]", "null", "x"],
     "head.standardize": NOT_BOOLEAN,

@@ -72,6 +72,7 @@ class Training(Group):
 
 
 class Head(Training):
+    classifier: Literal["dense", "svm", "logistic"] = Field(description="dense, svm or logistic")
     pooling: Literal["average", "max", "average_max", "flatten"] = Field(
         description="average, max, average_max or flatten"
     )
@@ -127,12 +128,19 @@ def parse(values: object, place: str = "params.yaml") -> Params:
     if not isinstance(values, Mapping):
         raise ThawError(f"{place} holds no parameters; restore it with `git checkout {place}`")
     try:
-        return Params.model_validate(dict(values))
+        params = Params.model_validate(dict(values))
     except ValidationError as error:
         sentences: dict[str, None] = {}
         for problem in error.errors():
             sentences[_sentence(problem["loc"], problem["type"], values)] = None
         raise ThawError(f"{place}: " + "; ".join(sentences)) from None
+    if params.head.hidden and params.head.classifier != "dense":
+        raise ThawError(
+            f"{place}: head.hidden: {params.head.hidden}: head.classifier: "
+            f"{params.head.classifier} has no hidden layers; set head.hidden: [] or "
+            "head.classifier: dense"
+        )
+    return params
 
 
 def _sentence(location: tuple[int | str, ...], kind: str, values: Mapping[str, Any]) -> str:
