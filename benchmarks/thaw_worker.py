@@ -25,9 +25,7 @@ SCRATCH = Path("scratch")
 def backbone() -> keras.Model:
     """The pretrained network of the cache."""
     facts = features.read_facts(stage.FEATURES)
-    base = backbones.build(facts.base_model, facts.image_size)
-    base.load_weights(stage.WEIGHTS)
-    return base
+    return backbones.load(facts.base_model, facts.image_size, stage.WEIGHTS, facts.feature_layer)
 
 
 @cache

@@ -15,7 +15,7 @@ def main() -> None:
         trained.write("model", params, classifier, facts, [])
         return
     base = classifier.get_layer(facts.base_model)
-    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
+    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
     backbones.freeze_below(base, thawed)
     if 0 < facts.boundary < thawed:
         boundary = facts.boundary

@@ -37,8 +37,7 @@ def main() -> None:
         history = training.fit(model, train, validation, recipe, checkpoint=checkpoint)
     else:
         history, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
-    base = backbones.build(facts.base_model, facts.image_size)
-    backbones.load_weights(base, stage.WEIGHTS)
+    base = backbones.load(facts.base_model, facts.image_size, stage.WEIGHTS, facts.feature_layer)
     base.trainable = False
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)

@@ -60,8 +60,9 @@ def bottleneck_views(
 
     (train, views), (validation, _) = cached("train"), cached("validation")
     if facts.live:
-        base = backbones.build(facts.base_model, facts.image_size)
-        backbones.load_weights(base, stage.WEIGHTS)
+        base = backbones.load(
+            facts.base_model, facts.image_size, stage.WEIGHTS, facts.feature_layer
+        )
         extractor = features.extractor(base, facts.image_size, 0, facts.bottleneck)
         frozen = runtime.session(models.to_onnx(extractor))
         live = training.from_pictures(_pixels(facts, "train", True), ["bottleneck"], frozen)

@@ -16,6 +16,7 @@ source: null
 on_bad_image: fail
 base_model: MobileNetV2
 weights: pypi
+feature_layer: null
 image_size: 224
 fine_tune_at: 100
 average_views: false
@@ -54,6 +55,7 @@ WRONG = {
     "on_bad_image": ["ignore", "Fail", "1", "true", "null"],
     "base_model": NOT_TEXT,
     "weights": NOT_TEXT,
+    "feature_layer": ["''", "0", "-1", "1.5", "true", "[100]", ".nan"],
     "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
     "average_views": NOT_BOOLEAN,
@@ -214,6 +216,8 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("fine_tune_at", "null"),
         ("fine_tune_at", "0"),
         ("fine_tune_at", "block_13_expand"),
+        ("feature_layer", "1"),
+        ("feature_layer", "block_5_add"),
         ("cache.layer", "0"),
         ("cache.layer", "pixels"),
         ("cores", "1"),

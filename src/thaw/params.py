@@ -100,6 +100,10 @@ class Params(Group):
         min_length=1,
         description="pypi, imagenet, random, or the path of a .weights.h5 file",
     )
+    feature_layer: Annotated[int, Field(ge=1)] | Name | None = Field(
+        description="the index or name of the layer whose output the head reads, or null for the "
+        "last"
+    )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
     fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(
         description="the index or name of the first layer to thaw, or null to keep all frozen"
