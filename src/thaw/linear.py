@@ -16,7 +16,7 @@ from thaw.errors import ThawError
 
 Array = NDArray[np.float32]
 GRID = tuple(10.0**power for power in range(-5, 2))  # of C, from strong regularisation to weak
-PATIENCE = 2  # values of C in a row that are no better, before the larger ones are left out
+WORSE = 1.1  # times the least loss so far: two such in a row, and the larger C are left out
 ITERATIONS = 1000
 LARGEST = 2**26  # numbers in the training features: 256 MB of float32; scikit-learn needs 6 times
 
@@ -60,8 +60,9 @@ def fit(kind: str, train: Rows, validation: Rows) -> Fitted:
 
     It minimises |w|^2 / 2 + C sum_i weight_i loss_i: for "logistic" the cross-entropy (of a softmax
     where there are more than two classes); for "svm" max(0, 1 - y_i m_i)^2 of the margin m = w x +
-    b, each class against the rest, whose margins `calibrate` then makes logits. C goes up
-    from 10^-5 by powers of ten to 10, or until two in a row are no better.
+    b, each class against the rest, whose margins `calibrate` then makes logits. C goes up from
+    10^-5 by powers of ten to 10, or until two in a row are worse than the best by a tenth: large
+    ones take long.
 
     The result is the same for any number of cores and threads.
 
@@ -83,7 +84,7 @@ def fit(kind: str, train: Rows, validation: Rows) -> Fitted:
             losses[c] = score(fitted, validation)[0]
             if best is None or losses[c] < losses[best.c]:
                 best = fitted
-            elif list(losses).index(c) - list(losses).index(best.c) >= PATIENCE:
+            if min(list(losses.values())[-2:]) > WORSE * losses[best.c]:
                 break
     assert best is not None
     return best
@@ -118,7 +119,7 @@ def calibrate(
     """
     width = margins.shape[1]
     classes = max(width, 2)
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.bincount(labels, weights, classes)
     sure = ((counts + 1) / (counts + 2))[labels, None]
     targets = np.where(np.eye(classes, dtype=bool)[labels], sure, (1 - sure) / (classes - 1))
     weights = weights[:, None] / weights.sum()
