@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_limits
 from thaw.errors import ThawError
 
 Array = NDArray[np.float32]
-GRID = tuple(10.0**power for power in range(-5, 2))  # of C, from strong regularisation to weak
+GRID = tuple(10.0**power for power in range(-7, 2))  # of C, from strong regularisation to weak
 WORSE = 1.1  # times the least loss so far: two such in a row, and the larger C are left out
 ITERATIONS = 1000
-LARGEST = 2**26  # numbers in the training features: 256 MB of float32; scikit-learn needs 6 times
+LARGEST = 2**26  # numbers in the training features: 256 MB of float32; the SVM takes 6 times as much
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def fit(kind: str, train: Rows, validation: Rows) -> Fitted:
     It minimises |w|^2 / 2 + C sum_i weight_i loss_i: for "logistic" the cross-entropy (of a softmax
     where there are more than two classes); for "svm" max(0, 1 - y_i m_i)^2 of the margin m = w x +
     b, each class against the rest, whose margins `calibrate` then makes logits. C goes up from
-    10^-5 by powers of ten to 10, or until two in a row are worse than the best by a tenth: large
+    10^-7 by powers of ten to 10, or until two in a row are worse than the best by a tenth: large
     ones take long.
 
     The result is the same for any number of cores and threads.
