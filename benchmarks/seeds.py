@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "src"))
 import yaml  # noqa: E402
 
 import stage  # noqa: E402
+import train_head  # noqa: E402
 import trained  # noqa: E402
 from thaw import (  # noqa: E402
     backbones,
@@ -75,20 +76,23 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
         pictures, stage.IMAGES, chosen.on_bad_image, folder / "bad_images.csv"
     )
     options = networks.Options(**chosen.network.model_dump())
-    base = backbones.build(chosen.base_model, chosen.image_size, options=options)
-    base.load_weights(stage.WEIGHTS)
+    base = backbones.load(
+        chosen.base_model, chosen.image_size, stage.WEIGHTS, chosen.feature_layer, options
+    )
+    cut = None if chosen.feature_layer is None else base.layers[-1].name
     cached = features.Facts(
         chosen.base_model,
         chosen.image_size,
         chosen.resize,
         boundary := backbones.boundary(
-            base, backbones.layer_index(base, chosen.cache.layer, "cache.layer")
+            base, backbones.layer_index(base, chosen.cache.layer, "cache.layer", cut)
         ),
         base.layers[boundary].name,
         chosen.cache.bottleneck,
         facts["classes"],
         images.Augmentation(**chosen.augment.model_dump()),
         chosen.seed,
+        cut,
     )
     extractor = features.extractor(base, chosen.image_size, boundary, chosen.cache.bottleneck)
     session = runtime.session(models.to_onnx(extractor))
@@ -149,14 +153,25 @@ def run(
             seed=chosen.seed if train else None,
         )
 
+    by_optimizer = chosen.head.classifier == "dense"
     moments = (None, None)
-    if chosen.head.standardize:
+    if chosen.head.standardize or not by_optimizer:
         moments = heads.moments(bottleneck[number["train"]], select)
     head = heads.layers(trained.head_spec(chosen), len(facts.classes), *moments)
     pooled = training.from_cache(bottleneck, select)
     alone = models.head_alone(head, pooled(np.array([0]), np.array([0])).shape[1:])
-    validation = views("validation", pooled, False)
-    training.fit(alone, views("train", pooled, True), validation, trained.recipe(chosen.head))
+    if by_optimizer:
+        validation = views("validation", pooled, False)
+        training.fit(alone, views("train", pooled, True), validation, trained.recipe(chosen.head))
+    else:
+        train, rows = number["train"], number["validation"]
+        train_head.fit_linear(
+            chosen,
+            head,
+            select,
+            (bottleneck[train], labels[train]),
+            (bottleneck[rows, :1], labels[rows]),
+        )
     found = {"head": score(alone, pooled, labels, number[part], chosen, boundary.shape[1])}
     if chosen.fine_tune_at is None:
         return found | {"fine_tuned": found["head"]}
@@ -165,7 +180,7 @@ def run(
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)
     whole = models.classifier(base, head, chosen.head.pooling, facts.image_size)
-    thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
+    thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at", facts.feature_layer)
     backbones.freeze_below(base, thawed)
     readers = {"boundary": training.from_cache(boundary)}
     if width := models.width_below(base, facts.boundary):

@@ -31,10 +31,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--name", default="sweep")
     given = parser.parse_args()
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    if given.recipe:
-        recipe = ROOT / "recipes" / f"{given.recipe}.yaml"
-        params |= yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    params = workspaces.merged(given.recipe)
     params |= {k: yaml.safe_load(v) for k, v in (each.split("=", 1) for each in given.set)}
     with tempfile.TemporaryDirectory() as temporary:
         found = sweep(workspaces.create(Path(temporary), params), given.at)

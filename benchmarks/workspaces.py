@@ -51,14 +51,20 @@ def create(folder: Path, params: Params) -> Workspace:
 
 def read_params(epochs: int, views: int, recipe: str | None = None) -> Params:
     """The parameters of params.yaml, those of a recipe in their place, and how much to run."""
+    values = merged(recipe)
+    values["augment"]["views"] = views
+    values["head"]["epochs"] = values["fine_tune"]["epochs"] = epochs
+    return values
+
+
+def merged(recipe: str | None = None) -> Params:
+    """The parameters of params.yaml, those of a recipe in their place."""
     values: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     if recipe:
         path = ROOT / "recipes" / f"{recipe}.yaml"
         overrides = yaml.safe_load(path.read_text(encoding="utf-8"))["params"]
         for name, value in overrides.items():
             values[name] = values[name] | value if isinstance(value, dict) else value
-    values["augment"]["views"] = views
-    values["head"]["epochs"] = values["fine_tune"]["epochs"] = epochs
     return values
 
 

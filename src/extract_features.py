@@ -9,10 +9,12 @@ from thaw.serialize import read_csv
 def main() -> None:
     params = stage.read_params()
     options = networks.Options(**params.network.model_dump())
-    base = backbones.build(params.base_model, params.image_size, options=options)
-    backbones.load_weights(base, stage.WEIGHTS)
+    base = backbones.load(
+        params.base_model, params.image_size, stage.WEIGHTS, params.feature_layer, options
+    )
+    cut = None if params.feature_layer is None else base.layers[-1].name
     layer = params.cache.layer
-    at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer")
+    at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer", cut)
     boundary = backbones.boundary(base, at)
     facts = features.Facts(
         base_model=params.base_model,
@@ -24,6 +26,7 @@ def main() -> None:
         classes=stage.read_dataset()["classes"],
         augmentation=Augmentation(**params.augment.model_dump()),
         seed=params.seed,
+        feature_layer=cut,
     )
     if facts.live:
         print("cached: pixels; views are drawn anew each epoch, and all layers run on them")

@@ -11,7 +11,7 @@ def main() -> None:
     facts = features.read_facts(stage.FEATURES)
     training.prepare(params.seed, params.threads)
     classifier = models.load(stage.MODELS / "head.keras")
-    if params.fine_tune_at is None and params.head.epochs == 0:
+    if params.fine_tune_at is None and trained.head_epochs(params) == 0:
         raise ThawError(
             "params.yaml: head.epochs: 0: with fine_tune_at: null nothing would be trained; give "
             "the head epochs, or fine_tune_at a layer"
@@ -21,7 +21,7 @@ def main() -> None:
         trained.write("model", params, classifier, facts, [])
         return
     base = classifier.get_layer(facts.base_model)
-    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
+    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
     backbones.freeze_below(base, thawed)
     if 0 < facts.boundary < thawed:
         boundary = facts.boundary
@@ -52,7 +52,7 @@ def main() -> None:
         train,
         validation,
         trained.recipe(params.fine_tune),
-        first_epoch=params.head.epochs,
+        first_epoch=trained.head_epochs(params),
         checkpoint=checkpoint,
         logs=stage.logs("fine_tune") if params.tensorboard else None,
     )

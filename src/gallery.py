@@ -20,13 +20,12 @@ def draw(
     found: dict[str, Array],
 ) -> None:
     """Draw all of them; `rows` are the test pictures', `found` each model's probabilities."""
-    history = [
-        {column: float(value) for column, value in row.items()}
-        for name in ("head", "model")
-        for row in read_csv(stage.PLOTS / f"{name}.csv")
-    ]
-    starts = params.head.epochs if len(history) > params.head.epochs else None
-    plots.learning_curves(history, starts, stage.PLOTS / "learning_curves.png")
+    head, model = (
+        [{column: float(value) for column, value in row.items()} for row in rows]
+        for rows in (read_csv(stage.PLOTS / f"{name}.csv") for name in ("head", "model"))
+    )
+    starts = len(head) if model else None
+    plots.learning_curves(head + model, starts, stage.PLOTS / "learning_curves.png")
     training = [row for row in read_csv(stage.SPLIT) if row["split"] == "train"]
     chosen = _some(training, params.seed)
     samples = [plots.Tile(_load(params, row["path"]), row["label"]) for row in chosen]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import stage
 import trained
-from thaw import backbones, heads, images, models, plots, probing, runtime, training
+from thaw import backbones, heads, images, models, networks, plots, probing, runtime, training
 from thaw.errors import ThawError, run
 from thaw.params import Params
 from thaw.serialize import read_csv, write_csv, write_text
@@ -63,7 +63,9 @@ def accuracies(
         for name, part in rows.items():
             paths = [row["path"] for row in part]
             out = Path(folder) / f"{name}.npy"
-            pooled[name] = probing.extract(session, stage.IMAGES, paths, params.image_size, out)
+            pooled[name] = probing.extract(
+                session, stage.IMAGES, paths, params.image_size, params.resize, out
+            )
         for place in tqdm(range(len(channels)), "probes", disable=None):
             train, validation = (probing.part(pooled[each], channels, place) for each in rows)
             balanced = params.class_weight == "balanced"
@@ -121,9 +123,11 @@ def main() -> None:
     heads.selector(params.head.pooling, params.cache.bottleneck)  # refuses what can't be trained
     rows = read_split()
     training.prepare(params.seed, params.threads)
-    base = backbones.build(params.base_model, params.image_size)
+    options = networks.Options(**params.network.model_dump())
+    base = backbones.load(
+        params.base_model, params.image_size, stage.WEIGHTS, params.feature_layer, options
+    )
     indices, cached = probing.depths(base), cached_layer(params, base)
-    backbones.load_weights(base, stage.WEIGHTS)
     classes = stage.read_dataset()["classes"]
     pictures, tested = len(rows["train"]), len(rows["validation"])
     learnt = {"train": some(rows["train"], params.seed), "validation": rows["validation"]}

@@ -44,15 +44,20 @@ def head_spec(params: Params) -> heads.HeadSpec:
 def base_model(params: Params, facts: features.Facts) -> keras.Model:
     """The base model of the cache, with the weights that stage `weights` wrote."""
     options = networks.Options(**params.network.model_dump())
-    base = backbones.build(facts.base_model, facts.image_size, options=options)
-    backbones.load_weights(base, stage.WEIGHTS)
-    return base
+    return backbones.load(
+        facts.base_model, facts.image_size, stage.WEIGHTS, facts.feature_layer, options
+    )
 
 
 def recipe(group: object) -> training.Recipe:
     """The optimisation that a group of `params.yaml` describes."""
     names = training.Recipe.__dataclass_fields__
     return training.Recipe(**{name: getattr(group, name) for name in names})
+
+
+def head_epochs(params: Params) -> int:
+    """How many epochs the head's training counts as: one where scikit-learn fits it."""
+    return params.head.epochs if params.head.classifier == "dense" else 1
 
 
 def checkpoint(
@@ -125,7 +130,7 @@ def picture_views(
         for name in ("train", "validation")
     )
     if facts.live:
-        return _views(params, train, validation, LIVE, params.head.epochs)
+        return _views(params, train, validation, LIVE, head_epochs(params))
     return _views(params, train, validation, facts.augmentation.count)
 
 
@@ -186,8 +191,18 @@ def write(
     classifier: keras.Model,
     facts: features.Facts,
     history: list[tuple[float, ...]],
+    **more: float,
 ) -> None:
-    """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`."""
+    """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`.
+
+    Args:
+        name: head or model.
+        params: the parameters.
+        classifier: the whole model.
+        facts: what is cached.
+        history: a row an epoch, the columns of `training.HISTORY`.
+        more: metrics to note beside those of the last epoch.
+    """
     models.save(classifier, stage.MODELS / f"{name}.keras")
     averaged = facts.augmentation.symmetries if params.average_views else [IDENTITY]
     about = {
@@ -200,7 +215,7 @@ def write(
     last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else {}
     trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
     metrics = {column: value for column, value in last.items() if column != "epoch"}
-    metrics |= {
+    metrics |= more | {
         "epochs": len(history),
         "parameters": classifier.count_params(),
         "trainable_parameters": trainable,

@@ -3,6 +3,7 @@
 import thaw.quiet  # noqa: F401
 
 import importlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -153,6 +154,63 @@ def test_misspelt_layer_gets_a_suggestion(mobilenet: keras.Model) -> None:
         backbones.layer_index(mobilenet, "block_10_projct_BN", "cache.layer")
     assert str(caught.value).startswith("params.yaml: cache.layer: block_10_projct_BN: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_cut_network_is_told_of(mobilenet: keras.Model) -> None:
+    for layer, problem in ((60, "has 54 layers"), ("block_9_add", "has no layer of that name")):
+        with pytest.raises(ThawError) as caught:
+            backbones.layer_index(
+                backbones.cut(mobilenet, "block_5_add"), layer, "fine_tune_at", "block_5_add"
+            )
+        told = f"fine_tune_at: {layer}: MobileNetV2, cut at feature_layer block_5_add, {problem}"
+        assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 1])
+def test_a_cut_keeps_the_layers_below_and_what_they_compute(
+    network: keras.Model, share: float
+) -> None:
+    index = backbones.boundary(network, int(share * (len(network.layers) - 1)))
+    below = backbones.cut(network, index)
+    assert below.name == network.name
+    assert below.layers == network.layers[: index + 1]
+    assert backbones.bottlenecks(below) == [i for i in backbones.bottlenecks(network) if i <= index]
+    assert backbones.blocks(below)[-1] == index
+    x = pictures() / 255
+    expected = keras.Model(network.input, network.layers[index].output)(x, training=False)
+    np.testing.assert_array_equal(below(x, training=False), expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "near"),
+    [
+        ("block_11_depthwise", "block_10_project_BN or block_11_add"),
+        (100, "block_10_project_BN or block_11_add"),
+        (0, "Conv1"),
+    ],
+)
+def test_a_cut_where_not_everything_passes_is_refused(
+    mobilenet: keras.Model, layer: int | str, near: str
+) -> None:
+    with pytest.raises(ThawError) as caught:
+        backbones.cut(mobilenet, layer)
+    name = mobilenet.layers[backbones.layer_index(mobilenet, layer, "")].name
+    assert str(caught.value) == (
+        f"params.yaml: feature_layer: {layer}: {name} is no layer of MobileNetV2 through which "
+        f"everything passes; the nearest are {near}"
+    )
+
+
+def test_load_cuts_the_network_whose_weights_it_reads(
+    mobilenet: keras.Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "base.weights.h5"
+    mobilenet.save_weights(path)
+    for layer, last in ((None, "out_relu"), ("block_5_add", "block_5_add")):
+        base = backbones.load("MobileNetV2", SIZE, path, layer)
+        assert base.layers[-1].name == last
+        for found, expected in zip(base.weights, mobilenet.weights, strict=False):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("name", "suggestion"), [("MobileNetv2", "MobileNetV2"), ("zzz", "VGG16")])

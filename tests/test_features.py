@@ -4,6 +4,7 @@ import thaw.quiet  # noqa: F401
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -272,6 +273,10 @@ def test_facts_round_trip(tmp_path: Path, augmentation: Augmentation) -> None:
     written = facts("blocks", augmentation)
     features.write_facts(written, {"train": [1, 0, 1], "validation": []}, tmp_path)
     assert features.read_facts(tmp_path) == written
+    assert "feature_layer" not in (tmp_path / "features.json").read_text(encoding="utf-8")
+    cut = replace(written, feature_layer="block_9_add")
+    features.write_facts(cut, {}, tmp_path)
+    assert features.read_facts(tmp_path) == cut
     labels = features.read(tmp_path, "train_labels")
     assert (labels.dtype, labels.tolist()) == (np.int64, [1, 0, 1])
     assert features.read(tmp_path, "validation_labels").shape == (0,)

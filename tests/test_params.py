@@ -17,6 +17,7 @@ on_bad_image: fail
 base_model: MobileNetV2
 weights: pypi
 network: {padding: same, l2: 0.0, initializer: glorot_uniform, batch_norm: false}
+feature_layer: null
 image_size: 224
 fine_tune_at: 100
 resize: stretch
@@ -31,6 +32,7 @@ split: {held_out: null, test: null}
 augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
 cache: {layer: block_10_project_BN, bottleneck: pooled}
 head:
+  classifier: dense
   pooling: average
   hidden: []
   standardize: true
@@ -68,6 +70,7 @@ WRONG = {
     "network.l2": NOT_L2,
     "network.initializer": ["glorot", "null", "1", "true"],
     "network.batch_norm": NOT_BOOLEAN,
+    "feature_layer": ["''", "0", "-1", "1.5", "true", "[100]", ".nan"],
     "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
     "resize": ["squeeze", "Crop", "null", "1", "true"],
@@ -90,6 +93,7 @@ WRONG = {
     "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
     "cache.bottleneck": ["none", "null", "1", "true"],
     "head": NOT_GROUP,
+    "head.classifier": ["SVM", "linear", "null", "1", "true"],
     "head.pooling": ["mean", "null", "1", "true"],
     "head.hidden": ["256", "[0]", "[65537]", "[-1]", "[1.5]", "['256']", "[true]", "null", "x"],
     "head.standardize": NOT_BOOLEAN,
@@ -232,6 +236,8 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("fine_tune_at", "null"),
         ("fine_tune_at", "0"),
         ("fine_tune_at", "block_13_expand"),
+        ("feature_layer", "1"),
+        ("feature_layer", "block_5_add"),
         ("cache.layer", "0"),
         ("cache.layer", "pixels"),
         ("cores", "1"),
@@ -259,6 +265,17 @@ def test_all_mistakes_are_told_at_once_and_each_once():
         "seed",
         "head.optimizer",
     ]
+
+
+@pytest.mark.parametrize("kind", ["svm", "logistic"])
+def test_a_linear_classifier_has_no_hidden_layers(kind: str):
+    values = changed("head.classifier", kind)
+    assert parse(values).head.classifier == kind
+    values["head"]["hidden"] = [256]
+    assert message(values) == (
+        f"params.yaml: head.hidden: [256]: head.classifier: {kind} has no hidden layers; "
+        "set head.hidden: [] or head.classifier: dense"
+    )
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])

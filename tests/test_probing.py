@@ -85,7 +85,7 @@ def test_where_nothing_is_left_after_several_blocks_the_last_layers_with_weights
     ("accuracies", "pictures", "situation", "recipe"),
     [
         ([0.5, 0.6, 0.7, 0.9, 0.9], 99, 1, "codes-svm"),  # at three quarters: near
-        ([0.5, 0.6, 0.7, 0.9, 0.9], 100, 2, "fine-tune-top"),  # 1,000 numbers a picture: many
+        ([0.5, 0.6, 0.7, 0.9, 0.9], 100, 2, "tensorflow-tutorial"),  # 1,000 numbers a picture: many
         ([0.5, 0.6, 0.9, 0.9, 0.9], 99, 3, "earlier-layer-svm"),
         ([0.5, 0.6, 0.895, 0.9, 0.8], 99, 3, "earlier-layer-svm"),  # the chosen's place counts
         ([0.5, 0.6, 0.9, 0.9, 0.9], 100, 4, "all-layers"),
@@ -190,7 +190,9 @@ def test_the_features_are_each_blocks_own_averages_and_maxima(
     folders(tmp_path / "pictures", "a", each=3)
     paths = [f"a/{number}.png" for number in range(3)]
     session = runtime.session(models.to_onnx(probing.network(vgg, 32)))
-    pooled = probing.extract(session, tmp_path / "pictures", paths, 32, tmp_path / "x.npy")
+    pooled = probing.extract(
+        session, tmp_path / "pictures", paths, 32, "stretch", tmp_path / "x.npy"
+    )
     channels = probing.widths(vgg)
     assert pooled.shape == (3, 2, sum(channels))
     pixels = np.stack([images.load(tmp_path / "pictures" / path, 32) for path in paths])

@@ -10,7 +10,7 @@ import yaml
 
 import recipe
 from test_pipeline import Repository
-from thaw import params, recipes
+from thaw import params, probing, recipes
 from thaw.errors import ThawError
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,10 @@ def test_a_recipe_fits_the_parameters_there_are(name: str) -> None:
     assert found.measured != "not yet"
     datasets = yaml.safe_load((ROOT / "datasets.yaml").read_text(encoding="utf-8"))
     assert merged["dataset"] in datasets
+
+
+def test_the_probe_names_recipes_that_there_are() -> None:
+    assert {recipe for _, recipe, _ in probing.SITUATIONS.values()} <= set(NAMES)
 
 
 def test_merging_goes_into_groups_and_leaves_the_rest() -> None:

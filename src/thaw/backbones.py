@@ -110,6 +110,42 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
         ) from None
 
 
+def load(
+    name: str,
+    image_size: int,
+    weights: Path,
+    feature_layer: str | int | None = None,
+    options: networks.Options = networks.DEFAULT,
+) -> keras.Model:
+    """The base model with weights of a `.weights.h5` file, cut at a layer; None for the whole.
+
+    Raises:
+        ThawError: as `build`, `load_weights` and `cut` do.
+    """
+    base = build(name, image_size, options=options)
+    load_weights(base, weights)
+    return base if feature_layer is None else cut(base, feature_layer)
+
+
+def cut(base: keras.Model, feature_layer: str | int) -> keras.Model:
+    """The network up to a layer, with its name; layers are shared and keep their indices.
+
+    Raises:
+        ThawError: when there is no such layer, or not everything passes through it.
+    """
+    index = layer_index(base, feature_layer, "feature_layer")
+    passed = bottlenecks(base)[1:]  # the input gives no features
+    if index not in passed:
+        near = [max((i for i in passed if i < index), default=None)]
+        near.append(min((i for i in passed if i > index), default=None))
+        names = " or ".join(base.layers[i].name for i in near if i is not None)
+        raise ThawError(
+            f"params.yaml: feature_layer: {feature_layer}: {base.layers[index].name} is no layer "
+            f"of {base.name} through which everything passes; the nearest are {names}"
+        )
+    return keras.Model(base.input, base.layers[index].output, name=base.name)
+
+
 def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
     """Append the layers that turn (N, H, W, 3) pixels from 0 to 255 into what the network wants.
 
@@ -132,23 +168,27 @@ def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
     return pictures
 
 
-def layer_index(base: keras.Model, layer: int | str, place: str) -> int:
+def layer_index(
+    base: keras.Model, layer: int | str, place: str, feature_layer: str | None = None
+) -> int:
     """The index of a layer given by index or name.
 
     Args:
         base: the network.
         layer: its index or name.
         place: the parameter's name, for the error.
+        feature_layer: where the network was cut, for the error.
 
     Raises:
         ThawError: when the network has no such layer.
     """
+    network = f"{base.name}, cut at feature_layer {feature_layer}," if feature_layer else base.name
     count = len(base.layers)
     if isinstance(layer, int):
         if 0 <= layer < count:
             return layer
         raise ThawError(
-            f"params.yaml: {place}: {layer}: {base.name} has {count} layers; "
+            f"params.yaml: {place}: {layer}: {network} has {count} layers; "
             f"give 0 to {count - 1}, a layer's name, or null"
         )
     all_names = [each.name for each in base.layers]
@@ -156,7 +196,7 @@ def layer_index(base: keras.Model, layer: int | str, place: str) -> int:
         return all_names.index(layer)
     close = difflib.get_close_matches(layer, all_names, n=3, cutoff=0.4) or all_names[-3:]
     raise ThawError(
-        f"params.yaml: {place}: {layer}: {base.name} has no layer of that name; "
+        f"params.yaml: {place}: {layer}: {network} has no layer of that name; "
         f"give one such as {', '.join(close)}, or an index from 0 to {count - 1}"
     )
 

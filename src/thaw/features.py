@@ -35,6 +35,7 @@ class Facts:
     classes: list[str]
     augmentation: images.Augmentation
     seed: int
+    feature_layer: str | None = None  # where the network is cut; None: nowhere
 
     @property
     def live(self) -> bool:
@@ -128,11 +129,12 @@ def extract(
 
 
 def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
-    """Write `features.json` and each split's labels, (pictures,) int64."""
+    """Write `features.json`, without what is None, and each split's labels, (pictures,) int64."""
     for name, values in labels.items():
         with atomic(out / f"{name}_labels.npy") as path:
             np.save(path, np.asarray(values, np.int64), allow_pickle=False)
-    write_json(out / "features.json", asdict(facts))
+    known = {name: value for name, value in asdict(facts).items() if value is not None}
+    write_json(out / "features.json", known)
 
 
 def read_facts(out: Path) -> Facts:

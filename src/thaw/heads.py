@@ -174,3 +174,23 @@ def moments(features: NDArray[np.generic], select: Callable[[Array], Array]) -> 
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)
+
+
+def standardized(
+    features: NDArray[np.generic], select: Callable[[Array], Array], layer: keras.Layer
+) -> Array:
+    """Cached features (pictures, views, ...) as (pictures x views, D), all in memory.
+
+    Args:
+        features: the cache.
+        select: as `selector` gives it.
+        layer: the "standardize" that `layers` made.
+    """
+    pictures, views = features.shape[:2]
+    found = np.empty((pictures * views, len(layer.scale)), np.float32)
+    for start in range(0, pictures, 64):
+        part = np.asarray(features[start : start + 64], np.float32)
+        rows = np.asarray(layer(select(part.reshape(-1, *part.shape[2:]))))
+        found[start * views : start * views + len(rows)] = rows
+        forget(features)
+    return found

@@ -84,6 +84,7 @@ class Training(Group):
 
 
 class Head(Training):
+    classifier: Literal["dense", "svm", "logistic"] = Field(description="dense, svm or logistic")
     pooling: Literal["average", "max", "average_max", "flatten"] = Field(
         description="average, max, average_max or flatten"
     )
@@ -126,6 +127,10 @@ class Params(Group):
         description="pypi, imagenet, random, random:1 (of seed 1), or the path of a "
         ".weights.h5 file",
     )
+    feature_layer: Annotated[int, Field(ge=1)] | Name | None = Field(
+        description="the index or name of the layer whose output the head reads, or null for the "
+        "last"
+    )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
     resize: Literal["stretch", "crop"] = Field(description="stretch or crop")
     fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(
@@ -157,12 +162,19 @@ def parse(values: object, place: str = "params.yaml") -> Params:
     if not isinstance(values, Mapping):
         raise ThawError(f"{place} holds no parameters; restore it with `git checkout {place}`")
     try:
-        return Params.model_validate(dict(values))
+        params = Params.model_validate(dict(values))
     except ValidationError as error:
         sentences: dict[str, None] = {}
         for problem in error.errors():
             sentences[_sentence(problem["loc"], problem["type"], values)] = None
         raise ThawError(f"{place}: " + "; ".join(sentences)) from None
+    if params.head.hidden and params.head.classifier != "dense":
+        raise ThawError(
+            f"{place}: head.hidden: {params.head.hidden}: head.classifier: "
+            f"{params.head.classifier} has no hidden layers; set head.hidden: [] or "
+            "head.classifier: dense"
+        )
+    return params
 
 
 def _sentence(location: tuple[int | str, ...], kind: str, values: Mapping[str, Any]) -> str:

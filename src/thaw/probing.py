@@ -50,7 +50,7 @@ RULE = (
 # (near, large): a situation's number in Stanford's course CS231n, a recipe for it, what that does.
 SITUATIONS = {
     (True, False): (1, "codes-svm", "a linear classifier on the frozen network's output"),
-    (True, True): (2, "fine-tune-top", "fine-tune the layers after {}"),
+    (True, True): (2, "tensorflow-tutorial", "fine-tune the layers after {}"),
     (False, False): (3, "earlier-layer-svm", "a linear classifier on an earlier layer, {}"),
     (False, True): (4, "all-layers", "fine-tune the whole network"),
 }
@@ -124,6 +124,7 @@ def extract(
     folder: Path,
     paths: Sequence[str],
     image_size: int,
+    resize: str,
     out: Path,
 ) -> Array:
     """Run an exported `network` once over every picture.
@@ -133,6 +134,7 @@ def extract(
         folder: what `paths` are relative to.
         paths: the pictures.
         image_size: height and width in pixels.
+        resize: stretch or crop.
         out: the file that the result is mapped from, 8 bytes a channel and picture (17 KB a picture
             for MobileNetV2); memory holds a few pictures.
 
@@ -144,7 +146,7 @@ def extract(
     found: Array = np.lib.format.open_memmap(out, "w+", np.float32, shape)
 
     def compute(path: str) -> Array:
-        pixels = images.load(folder / path, image_size)[None].astype(np.float32)
+        pixels = images.load(folder / path, image_size, resize)[None].astype(np.float32)
         pooled: Array = session.run(None, {source: pixels})[0][0]
         return pooled
 
