@@ -190,7 +190,8 @@ def test_the_features_are_each_blocks_own_averages_and_maxima(
     folders(tmp_path / "pictures", "a", each=3)
     paths = [f"a/{number}.png" for number in range(3)]
     session = runtime.session(models.to_onnx(probing.network(vgg, 32)))
-    pooled = probing.extract(
+    folder, out = tmp_path / "pictures", tmp_path / "x.npy"
+    pooled = probing.extract(session, folder, paths, 32, "stretch", out)
         session, tmp_path / "pictures", paths, 32, "stretch", tmp_path / "x.npy"
     )
     channels = probing.widths(vgg)

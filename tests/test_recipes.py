@@ -1,5 +1,7 @@
 """The files of `recipes/`, `thaw.recipes`, and the command that runs one."""
 
+import thaw.quiet  # noqa: F401
+
 import subprocess
 import sys
 from pathlib import Path
