@@ -192,8 +192,6 @@ def test_the_features_are_each_blocks_own_averages_and_maxima(
     session = runtime.session(models.to_onnx(probing.network(vgg, 32)))
     folder, out = tmp_path / "pictures", tmp_path / "x.npy"
     pooled = probing.extract(session, folder, paths, 32, "stretch", out)
-        session, tmp_path / "pictures", paths, 32, "stretch", tmp_path / "x.npy"
-    )
     channels = probing.widths(vgg)
     assert pooled.shape == (3, 2, sum(channels))
     pixels = np.stack([images.load(tmp_path / "pictures" / path, 32) for path in paths])

@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 GRID = tuple(10.0**power for power in range(-7, 2))  # of C, from strong regularisation to weak
 WORSE = 1.1  # times the least loss so far: two such in a row, and the larger C are left out
 ITERATIONS = 1000
-LARGEST = 2**26  # numbers in the training features: 256 MB of float32; an SVM takes 6 times
+LARGEST = 2**26  # numbers in the training features: 256 MB; the SVM takes 6 times as much
 
 
 @dataclass(frozen=True)
