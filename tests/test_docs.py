@@ -89,9 +89,8 @@ def check_command(command: str) -> None:
     if program == "make" and words:
         assert words[0] in TARGETS, f"there is no target {words[0]}"
     if program in ("python", "pytest"):
-        assert [
-            word for word in words if word.endswith(".py") and not (ROOT / word).is_file()
-        ] == []
+        scripts = [ROOT / word for word in words if word.endswith(".py")]
+        assert all(script.is_file() for script in scripts), command
     if program == "dvc" and words[:1] == ["repro"]:
         assert {word for word in words[1:] if word[0] != "-"} <= set(STAGES), command
     given = [after for word, after in pairwise(words) if word == "-S"]
