@@ -36,10 +36,10 @@ probe: venv
 	@dvc repro --quiet split weights
 	@python src/probe.py
 
-# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace. PICTURES goes
-# before the names of the pictures: make report BASE=main HEAD=vgg16-adam
+# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace:
+# make report BASE=main HEAD=vgg16-adam
 report: venv
-	@python src/report.py $(if $(PICTURES),--pictures "$(PICTURES)") "$(BASE)" "$(HEAD)"
+	@python src/report.py "$(BASE)" "$(HEAD)"
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")

@@ -10,7 +10,7 @@ import io
 import json
 import shutil
 import tempfile
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,8 @@ Runs = tuple[Revision, Revision]
 Predictions = tuple[reports.Predictions, reports.Predictions]
 
 
-@dataclass(frozen=True)
-class Output:
-    """The folder that the report is written to, and the address that its pictures will have."""
-
-    folder: Path
-    address: str
-
-    def picture(self, path: Path) -> str:
-        return f"![{path.stem.replace('_', ' ').capitalize()}]({self.address}{path.name})"
+def picture(path: Path) -> str:
+    return f"![{path.stem.replace('_', ' ').capitalize()}]({path.name})"
 
 
 def arguments() -> argparse.Namespace:
@@ -50,7 +43,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("base", nargs="?", default="main", help="default: %(default)s")
     parser.add_argument("head", nargs="?", default=WORKSPACE, help="default: %(default)s")
-    parser.add_argument("--pictures", default="", help="address to put before a picture's name")
     return parser.parse_args()
 
 
@@ -118,16 +110,16 @@ def curves(run: Revision) -> comparison_plots.Curves | None:
     return comparison_plots.Curves(run.name, head + model, len(head) if model else None)
 
 
-def draw_curves(runs: Runs, output: Output) -> str:
+def draw_curves(runs: Runs, folder: Path) -> str:
     before, after = map(curves, runs)
     if before is None or after is None:
         return ONE_IS_MISSING
-    path = output.folder / "learning_curves.png"
+    path = folder / "learning_curves.png"
     comparison_plots.learning_curves(before, after, path)
-    return output.picture(path)
+    return picture(path)
 
 
-def draw_confusion(runs: Runs, output: Output) -> str:
+def draw_confusion(runs: Runs, folder: Path) -> str:
     before, after = (run.read(stage.PLOTS / f"confusion_{MODEL}.csv", rows) for run in runs)
     if before is None or after is None:
         return ONE_IS_MISSING
@@ -139,12 +131,12 @@ def draw_confusion(runs: Runs, output: Output) -> str:
             for column in ("actual", "predicted")
         )
         tables.append((run.name, metrics.confusion(actual, predicted, len(classes))))
-    path = output.folder / "confusion_matrices.png"
+    path = folder / "confusion_matrices.png"
     plots.confusion_matrices(tables, classes, path)
-    return output.picture(path)
+    return picture(path)
 
 
-def show_flips(runs: Runs, found: Predictions | None, output: Output) -> str:
+def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
     if not found:
         return "Not compared: the predictions of one of them are missing."
     if different := reports.unlike(*found):
@@ -154,14 +146,14 @@ def show_flips(runs: Runs, found: Predictions | None, output: Output) -> str:
     if not flips:
         return "No prediction changed."
     columns = ("picture", "actual", "before", "after", "share_before", "share_after")
-    write_csv(output.folder / "flipped.csv", columns, [astuple(flip) for flip in flips])
+    write_csv(folder / "flipped.csv", columns, [astuple(flip) for flip in flips])
     parts = []
     for kind in reports.FLIPS:
         if chosen := [flip for flip in flips if flip.kind == kind]:
-            path = output.folder / f"{kind.replace(' ', '_')}.png"
+            path = folder / f"{kind.replace(' ', '_')}.png"
             parts.append(f"### {kind.capitalize()}: {len(chosen)}")
             if draw_flips(runs, chosen[:SHOWN], path):
-                parts.append(output.picture(path))
+                parts.append(picture(path))
             parts.append(reports.flipped(chosen))
     return "\n\n".join(parts)
 
@@ -187,23 +179,23 @@ def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
     return bool(tiles)
 
 
-def write(runs: Runs, output: Output) -> None:
+def write(runs: Runs, folder: Path) -> None:
     columns = [f"{when}: {run.title}" for when, run in zip(("before", "after"), runs, strict=True)]
     found = read_predictions(runs)
     sections = {
         "Parameters": compare_parameters(runs, columns),
         "Test pictures": compare_metrics(runs, columns, found),
         "Data and training": compare_numbers(runs, columns),
-        "Learning curves": draw_curves(runs, output),
-        "Confusion matrices of the fine-tuned model": draw_confusion(runs, output),
-        "Predictions of the fine-tuned model that changed": show_flips(runs, found, output),
+        "Learning curves": draw_curves(runs, folder),
+        "Confusion matrices of the fine-tuned model": draw_confusion(runs, folder),
+        "Predictions of the fine-tuned model that changed": show_flips(runs, found, folder),
     }
     parts = [f"# From {runs[0].title} to {runs[1].title}"]
     missing = dict.fromkeys(sentence for run in runs for sentence in run.missing)
     if missing:
         parts.append("\n".join(f"- Missing: {sentence}." for sentence in missing))
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
-    write_text(output.folder / "report.md", "\n\n".join(parts) + "\n")
+    write_text(folder / "report.md", "\n\n".join(parts) + "\n")
 
 
 def main() -> None:
@@ -214,7 +206,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix=".part-", dir=".") as folder,
     ):
         made = Path(folder) / REPORT
-        write((base, head), Output(made, given.pictures))
+        write((base, head), made)
         shutil.rmtree(REPORT, ignore_errors=True)
         made.replace(REPORT)
     print((REPORT / "report.md").read_text(encoding="utf-8"), end="")
