@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from test_pipeline import Repository
+from test_pipeline import ROOT, Repository
 from thaw import metrics
 from thaw.serialize import write_csv, write_json, write_text
 
@@ -270,3 +270,17 @@ def test_a_run_without_results_is_said(repository: Repository) -> None:
     assert "Not drawn: one of them is missing." in text
     assert row(text, "accuracy")[0] == "–"
     assert json.loads((repository.path / "metrics/evaluation.json").read_text())
+
+
+def test_the_commands_of_continuous_integration(repository: Repository, tmp_path: Path) -> None:
+    """`dvc pull` and `make report` as the workflows have them, in a fresh clone."""
+    other = clone(repository, tmp_path, "data/predictions.csv", "data/raw")
+    other.dvc("pull", "--allow-missing", "--run-cache")
+    assert (other.path / "data/predictions.csv").exists()
+    shutil.copy(ROOT / "Makefile", other.path)
+    write_text(other.path / "tools/venv.sh", "exit 0\n")
+    other.edit({"seed": 3})
+    text = other.run("make", "report", "BASE=origin/main", f"BIN={Path(sys.executable).parent}")
+    assert text.startswith("# From `origin/main` (")
+    assert row(text, "`seed`") == ["`1`", "`3`"]
+    assert (other.path / "report/report.md").read_text() == text
