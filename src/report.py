@@ -23,7 +23,6 @@ from thaw import comparison_plots, errors, images, metrics, plots, reports
 from thaw.serialize import write_csv, write_text
 
 REPORT = Path("report")
-PARAMS = Path("params.yaml")
 TILE = 160  # pixels
 SHOWN = 12  # pictures of each kind of flip
 MODEL = "fine_tuned"  # whose confusion and flips are shown
@@ -46,16 +45,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+def mapping(found: object) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise TypeError("not a mapping")
+    return found
 
 
-def numbers(text: str) -> list[dict[str, float]]:
-    return [{name: float(value) for name, value in row.items()} for row in rows(text)]
+def read_params(run: Revision) -> dict[str, Any]:
+    return run.read(Path("params.yaml"), lambda text: mapping(yaml.safe_load(text))) or {}
 
 
-def metric(run: Revision, name: str) -> dict[str, Any]:
-    return run.read(stage.METRICS / f"{name}.json", json.loads) or {}
+def read_metrics(run: Revision, name: str) -> dict[str, Any]:
+    path = stage.METRICS / f"{name}.json"
+    return run.read(path, lambda text: mapping(json.loads(text))) or {}
+
+
+def history(text: str) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO(text))
+    return [{name: float(row[name]) for name in comparison_plots.COLUMNS} for row in rows]
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Actual and predicted class of each test picture."""
+    return [(row["actual"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
 
 
 def read_predictions(runs: Runs) -> Predictions | None:
@@ -64,7 +76,7 @@ def read_predictions(runs: Runs) -> Predictions | None:
 
 
 def compare_parameters(runs: Runs, columns: list[str]) -> str:
-    before, after = (run.read(PARAMS, yaml.safe_load) or {} for run in runs)
+    before, after = (read_params(run) for run in runs)
     parts = [reports.parameters(before, after, columns)]
     for run in runs:
         if stale := run.stale():
@@ -77,8 +89,8 @@ def compare_parameters(runs: Runs, columns: list[str]) -> str:
 
 
 def compare_metrics(runs: Runs, columns: list[str], found: Predictions | None) -> str:
-    scores = [metric(run, "evaluation") for run in runs]
-    intervals = [metric(run, "intervals") for run in runs]
+    scores = [read_metrics(run, "evaluation") for run in runs]
+    intervals = [read_metrics(run, "intervals") for run in runs]
     different = reports.unlike(*found) if found else "The predictions of one are missing"
     if different:
         parts = [f"{different}: {NO_PAIRS}"]
@@ -98,13 +110,13 @@ def compare_metrics(runs: Runs, columns: list[str], found: Predictions | None) -
 
 def compare_numbers(runs: Runs, columns: list[str]) -> str:
     before, after = (
-        {name: metric(run, name) for name in ("split", "head", "model")} for run in runs
+        {name: read_metrics(run, name) for name in ("split", "head", "model")} for run in runs
     )
     return reports.numbers(before, after, columns)
 
 
 def curves(run: Revision) -> comparison_plots.Curves | None:
-    head, model = (run.read(stage.PLOTS / f"{name}.csv", numbers) for name in ("head", "model"))
+    head, model = (run.read(stage.PLOTS / f"{name}.csv", history) for name in ("head", "model"))
     if head is None or model is None:
         return None
     return comparison_plots.Curves(run.name, head + model, len(head) if model else None)
@@ -120,16 +132,14 @@ def draw_curves(runs: Runs, folder: Path) -> str:
 
 
 def draw_confusion(runs: Runs, folder: Path) -> str:
-    before, after = (run.read(stage.PLOTS / f"confusion_{MODEL}.csv", rows) for run in runs)
+    before, after = (run.read(stage.PLOTS / f"confusion_{MODEL}.csv", pairs) for run in runs)
     if before is None or after is None:
         return ONE_IS_MISSING
-    classes = sorted({label for row in before + after for label in row.values()})
+    classes = sorted({label for pair in before + after for label in pair})
     tables = []
-    for run, pairs in zip(runs, (before, after), strict=True):
-        actual, predicted = (
-            np.array([classes.index(row[column]) for row in pairs])
-            for column in ("actual", "predicted")
-        )
+    for run, found in zip(runs, (before, after), strict=True):
+        numbered = np.array([[classes.index(label) for label in pair] for pair in found])
+        actual, predicted = numbered.reshape(-1, 2).T
         tables.append((run.name, metrics.confusion(actual, predicted, len(classes))))
     path = folder / "confusion_matrices.png"
     plots.confusion_matrices(tables, classes, path)
@@ -160,7 +170,7 @@ def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
 
 def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
     """Draw the pictures that are to be had; whether any is."""
-    resize = (runs[1].read(PARAMS, yaml.safe_load) or {}).get("resize", "stretch")
+    resize = read_params(runs[1]).get("resize", "stretch")
     tiles = []
     with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
         for flip in flips:

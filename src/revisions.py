@@ -102,4 +102,8 @@ def opened(name: str) -> Iterator[Revision]:
     except DvcException as error:
         raise ThawError(f"{reason(error)}; clone the repository with Git") from None
     with repo:
+        try:
+            _ = repo.index
+        except DvcException as error:
+            raise ThawError(f"dvc.yaml of {name}: {reason(error)}; mend it there") from None
         yield Revision(name, repo)

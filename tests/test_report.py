@@ -93,7 +93,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def repository(made: Repository) -> Iterator[Repository]:
     kept = {
         path: path.read_bytes()
-        for path in [*made.path.glob("*.yaml"), *made.path.glob("metrics/*.json")]
+        for pattern in ("*.yaml", "metrics/*.json", "plots/*.csv")
+        for path in made.path.glob(pattern)
     }
     yield made
     for path, content in kept.items():
@@ -239,6 +240,8 @@ def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
         ("metrics/evaluation.json", "<<<<<<< HEAD\n"),
         ("params.yaml", "seed: [\n"),
         ("metrics/intervals.json", "[1]"),
+        ("plots/model.csv", "epoch\n3\n"),
+        ("plots/confusion_fine_tuned.csv", "moss\nmoss\n"),
     ],
 )
 def test_a_file_that_is_broken_is_a_sentence(
@@ -247,6 +250,14 @@ def test_a_file_that_is_broken_is_a_sentence(
     (repository.path / name).write_text(content)
     printed = report(repository, code=1)
     assert f"error: {name} of workspace is not what the stages write; `dvc repro` there" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_pipeline_that_is_broken_is_a_sentence(repository: Repository) -> None:
+    (repository.path / "dvc.yaml").write_text("stages: [\n")
+    printed = report(repository, code=1)
+    assert printed.startswith("error: dvc.yaml of workspace: ")
+    assert printed.endswith("; mend it there\n")
     assert "Traceback" not in printed
 
 

@@ -201,6 +201,8 @@ def test_parameters_that_changed_came_or_went() -> None:
         "| `old` | <code>a&#124;b</code> | – |\n"
         "| `new` | – | `True` |"
     )
+    same = reports.parameters({"rate": 0.00001, "l2": 0}, {"rate": "1e-05", "l2": 0.0}, COLUMNS)
+    assert same == "No parameter changed."
     assert reports.parameters(before, before, COLUMNS) == "No parameter changed."
 
 

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from thaw import plots
 from thaw.serialize import atomic
 
+COLUMNS = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 STYLES = ((plots.TRAINING, "o"), (plots.VALIDATION, "s"))  # colour and marker, before and after
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The learning curves of a run; rows as in `plots.learning_curves`."""
+    """The learning curves of a run, a row of `COLUMNS` an epoch."""
 
     name: str
     history: Sequence[dict[str, float]]

@@ -186,9 +186,9 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tup
     """Each single value that differs: its name (`head.dropout`), before and after, or ABSENT."""
     first, second = dict(recipes.leaves(before)), dict(recipes.leaves(after))
     for name in dict.fromkeys((*first, *second)):
-        values = first.get(name, ABSENT), second.get(name, ABSENT)
-        if values[0] != values[1]:
-            yield name, *values
+        one, other = first.get(name, ABSENT), second.get(name, ABSENT)
+        if one != other and str(one) != str(other):  # PyYAML reads 1e-05 as text, 0.00001 not
+            yield name, one, other
 
 
 def parameters(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequence[str]) -> str:
