@@ -119,7 +119,7 @@ def curves(run: Revision) -> comparison_plots.Curves | None:
     head, model = (run.read(stage.PLOTS / f"{name}.csv", history) for name in ("head", "model"))
     if head is None or model is None:
         return None
-    return comparison_plots.Curves(run.name, head + model, len(head) if model else None)
+    return comparison_plots.Curves(head + model, len(head) if model else None)
 
 
 def draw_curves(runs: Runs, folder: Path) -> str:
@@ -137,10 +137,10 @@ def draw_confusion(runs: Runs, folder: Path) -> str:
         return ONE_IS_MISSING
     classes = sorted({label for pair in before + after for label in pair})
     tables = []
-    for run, found in zip(runs, (before, after), strict=True):
+    for title, found in (("Before", before), ("After", after)):
         numbered = np.array([[classes.index(label) for label in pair] for pair in found])
         actual, predicted = numbered.reshape(-1, 2).T
-        tables.append((run.name, metrics.confusion(actual, predicted, len(classes))))
+        tables.append((title, metrics.confusion(actual, predicted, len(classes))))
     path = folder / "confusion_matrices.png"
     plots.confusion_matrices(tables, classes, path)
     return picture(path)
@@ -185,7 +185,7 @@ def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
             "remote; `dvc push` them where they are, or `dvc repro download`"
         )
     if tiles:
-        plots.grid(tiles, path.stem.replace("_", " ").capitalize(), path, 4)
+        plots.grid(tiles, path.stem.replace("_", " ").capitalize(), path, min(4, len(tiles)))
     return bool(tiles)
 
 

@@ -16,7 +16,7 @@ def paths(folder: Path, *runs: Curves) -> Path:
 
 
 def test_both_runs_are_drawn_the_same_each_time(tmp_path: Path) -> None:
-    before, after = Curves("main", HISTORY, 2), Curves("$x$ <b>", HISTORY[:3], None)
+    before, after = Curves(HISTORY, 2), Curves(HISTORY[:3], None)
     first, second = paths(tmp_path, before, after), paths(tmp_path, before, after)
     assert first.read_bytes() == second.read_bytes()
     assert b"Matplotlib" not in first.read_bytes()
@@ -35,17 +35,17 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_run_has_its_colour(tmp_path: Path, swapped: bool) -> None:
-    runs = [Curves("main", HISTORY, 2), Curves("other", [], None)]
+    runs = [Curves(HISTORY, 2), Curves([], None)]
     found = colours(paths(tmp_path, *(runs[::-1] if swapped else runs)))
     blue, vermilion = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
     assert (vermilion if swapped else blue) in found
 
 
 def test_every_number_shows(tmp_path: Path) -> None:
-    whole = paths(tmp_path, Curves("main", HISTORY, 2), Curves("other", HISTORY, 2))
+    whole = paths(tmp_path, Curves(HISTORY, 2), Curves(HISTORY, 2))
     for name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy"):
         changed = [row | {name: row[name] * 0.9} for row in HISTORY]
-        other = paths(tmp_path, Curves("main", HISTORY, 2), Curves("other", changed, 2))
+        other = paths(tmp_path, Curves(HISTORY, 2), Curves(changed, 2))
         assert other.read_bytes() != whole.read_bytes(), name
-    moved = paths(tmp_path, Curves("main", HISTORY, 2), Curves("other", HISTORY, 3))
+    moved = paths(tmp_path, Curves(HISTORY, 2), Curves(HISTORY, 3))
     assert moved.read_bytes() != whole.read_bytes()

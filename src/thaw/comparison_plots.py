@@ -10,14 +10,13 @@ from thaw import plots
 from thaw.serialize import atomic
 
 COLUMNS = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
-STYLES = ((plots.TRAINING, "o"), (plots.VALIDATION, "s"))  # colour and marker, before and after
+STYLES = {"before": (plots.TRAINING, "o"), "after": (plots.VALIDATION, "s")}  # colour and marker
 
 
 @dataclass(frozen=True)
 class Curves:
     """The learning curves of a run, a row of `COLUMNS` an epoch."""
 
-    name: str
     history: Sequence[dict[str, float]]
     fine_tuning_starts: int | None
 
@@ -27,7 +26,7 @@ def learning_curves(before: Curves, after: Curves, path: Path) -> None:
     figure = Figure(figsize=(9, 8), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
-        for run, (colour, marker) in zip((before, after), STYLES, strict=True):
+        for (when, (colour, marker)), run in zip(STYLES.items(), (before, after), strict=True):
             epochs = [row["epoch"] for row in run.history]
             for part, style, width in (("train", "-", 0.8), ("validation", "--", 1.8)):
                 axes.plot(
@@ -38,21 +37,19 @@ def learning_curves(before: Curves, after: Curves, path: Path) -> None:
                     linewidth=width,
                     marker=marker,
                     markersize=3,
-                    label=f"{run.name}: {'training' if part == 'train' else 'validation'}",
+                    label=f"{when}: {'training' if part == 'train' else 'validation'}",
                 )
             if run.fine_tuning_starts is not None:
                 axes.axvline(
                     run.fine_tuning_starts + 0.5,
                     color=colour,
                     linestyle="-." if marker == "o" else ":",
-                    label=f"{run.name}: fine-tuning starts",
+                    label=f"{when}: fine-tuning starts",
                 )
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    legend = top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a branch's name
+    top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     bottom.set_xlabel("Epoch")
     bottom.set_ylim(bottom=0)
     bottom.xaxis.get_major_locator().set_params(integer=True)

@@ -275,8 +275,10 @@ def flipped(found: Sequence[Flip]) -> str:
 
 
 def caption(flip: Flip) -> str:
-    """What stands below a picture that flipped."""
-    return (
-        f"is {flip.label}\nbefore: {flip.before} {flip.share_before:.0%}\n"
-        f"after: {flip.after} {flip.share_after:.0%}"
-    )
+    """What stands below a picture that flipped: a line before, a line after."""
+
+    def line(when: str, predicted: str, share: float) -> str:
+        return f"{when}: {predicted} {share:.0%}, {'right' if predicted == flip.label else 'wrong'}"
+
+    before = line("before", flip.before, flip.share_before)
+    return f"{before}\n{line('after', flip.after, flip.share_after)}"
