@@ -185,7 +185,7 @@ def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
             "remote; `dvc push` them where they are, or `dvc repro download`"
         )
     if tiles:
-        plots.grid(tiles, path.stem.replace("_", " ").capitalize(), path, min(4, len(tiles)))
+        plots.grid(tiles, path.stem.replace("_", " ").capitalize(), path, 4)
     return bool(tiles)
 
 
