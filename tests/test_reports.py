@@ -140,7 +140,7 @@ def test_flips_come_right_to_wrong_first_and_then_by_confidence() -> None:
         ("s", "wrong to another wrong"),
     ]
     assert found[0] == Flip("q", "a", "a", "c", 0.5, 0.8)
-    assert reports.caption(found[0]) == "before: a 50%, right\nafter: c 80%, wrong"
+    assert reports.caption(found[0]) == "a 50% → c 80%"
 
 
 def test_a_long_table_of_flips_says_how_many_are_left_out() -> None:

@@ -275,10 +275,5 @@ def flipped(found: Sequence[Flip]) -> str:
 
 
 def caption(flip: Flip) -> str:
-    """What stands below a picture that flipped: a line before, a line after."""
-
-    def line(when: str, predicted: str, share: float) -> str:
-        return f"{when}: {predicted} {share:.0%}, {'right' if predicted == flip.label else 'wrong'}"
-
-    before = line("before", flip.before, flip.share_before)
-    return f"{before}\n{line('after', flip.after, flip.share_after)}"
+    """What stands below a picture that flipped: one line, for which `plots.grid` has the place."""
+    return f"{flip.before} {flip.share_before:.0%} → {flip.after} {flip.share_after:.0%}"
