@@ -105,5 +105,5 @@ def opened(name: str) -> Iterator[Revision]:
         try:
             _ = repo.index
         except DvcException as error:
-            raise ThawError(f"dvc.yaml of {name}: {reason(error)}; mend it there") from None
+            raise ThawError(f"{name}: {reason(error)}; mend it there") from None
         yield Revision(name, repo)
