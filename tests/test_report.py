@@ -238,7 +238,6 @@ def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
     [
         ("metrics/evaluation.json", "{"),
         ("metrics/evaluation.json", "<<<<<<< HEAD\n"),
-        ("params.yaml", ""),
         ("metrics/intervals.json", "[1]"),
         ("plots/model.csv", "epoch\n3\n"),
         ("plots/confusion_fine_tuned.csv", "moss\nmoss\n"),
