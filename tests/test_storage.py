@@ -74,20 +74,23 @@ def clone(repository: Repository, folder: Path) -> Repository:
 def share(repository: Repository, kind: str, store: Store, name: str) -> Path:
     """Give the repository a remote, committed; the folder in which what is pushed lies."""
     if kind == "s3":
-        repository.dvc("remote", "add", "--force", "--default", "storage", f"s3://team/{name}")
-        repository.dvc("remote", "modify", "storage", "endpointurl", store.endpoint)
         place = store.folder / "team" / name
+        remote = f"url = s3://team/{name}\n    endpointurl = {store.endpoint}"
     else:
         place = repository.path.parent / "shared"
-        repository.dvc("remote", "add", "--force", "--default", "storage", str(place))
+        remote = f"url = {place}"
+    common = (ROOT / ".dvc/config").read_text(encoding="utf-8")
+    default = common.replace("[core]", "[core]\n    remote = storage")
+    (repository.path / ".dvc/config").write_text(f"{default}['remote \"storage\"']\n    {remote}\n")
     repository.commit(f"Share by {kind}")
     return place
 
 
 def log_in(repository: Repository, kind: str, secret: str = SECRET) -> None:
     if kind == "s3":
-        repository.dvc("remote", "modify", "--local", "storage", "access_key_id", KEY)
-        repository.dvc("remote", "modify", "--local", "storage", "secret_access_key", secret)
+        (repository.path / ".dvc/config.local").write_text(
+            f"['remote \"storage\"']\n    access_key_id = {KEY}\n    secret_access_key = {secret}\n"
+        )
 
 
 def objects(place: Path) -> set[str]:
@@ -134,7 +137,7 @@ def small(tmp_path: Path) -> Repository:
             path = repository.path / artifact["path"]
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"{path.name} {version}")
-            repository.dvc("add", "--quiet", artifact["path"])
+        repository.dvc("add", "--quiet", *(artifact["path"] for artifact in ARTIFACTS.values()))
         repository.commit(version)
     return repository
 
