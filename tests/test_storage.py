@@ -226,7 +226,7 @@ def test_artifacts_get_fetches_a_model_by_tag(
     log_in(small, "s3")
     small.dvc("push", "--all-commits")
     for version, commit in (("v1.0.0", "HEAD~2"), ("v2.0.0", "HEAD~1")):
-        small.run("git", "tag", f"{name}@{version}", commit)
+        small.run("git", "tag", "--annotate", "--message", "", f"{name}@{version}", commit)
     user = elsewhere(small, tmp_path / "user")
     user.path.mkdir()
     user.env |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
