@@ -195,7 +195,7 @@ def test_wrong_or_no_credentials_push_nothing(
         log_in(small, "s3", secret)
     small.env["AWS_EC2_METADATA_DISABLED"] = "true"
     said = small.dvc("push", code=255)
-    assert ("SignatureDoesNotMatch" if secret else "Unable to find AWS credentials") in said
+    assert ("SignatureDoesNotMatch" if secret else "Unable to locate credentials") in said
     assert "Traceback" not in said
     assert not place.exists()
 
