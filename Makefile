@@ -2,14 +2,17 @@
 # make test    lint, types and tests
 # make recipes lists the published systems; make recipe NAME=vgg16-adam [SET="…"] [AS=…] runs one
 # make probe   the depth at which features stop being general: where fine_tune_at should lie
+# make report  this folder beside another revision or experiment, for a pull request: report/
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
+BASE ?= main
+HEAD ?= workspace
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe bench bench-quick venv venv-dev lock clean
+.PHONY: repro test recipes recipe probe report bench bench-quick venv venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -32,6 +35,11 @@ recipe: venv
 probe: venv
 	@dvc repro --quiet split weights
 	@python src/probe.py
+
+# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace:
+# make report BASE=main HEAD=vgg16-adam
+report: venv
+	@python src/report.py "$(BASE)" "$(HEAD)"
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")

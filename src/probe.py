@@ -124,10 +124,10 @@ def main() -> None:
     rows = read_split()
     training.prepare(params.seed, params.threads)
     options = networks.Options(**params.network.model_dump())
-    base = backbones.load(
-        params.base_model, params.image_size, stage.WEIGHTS, params.feature_layer, options
-    )
+    whole = backbones.build(params.base_model, params.image_size, options=options)
+    base = whole if params.feature_layer is None else backbones.cut(whole, params.feature_layer)
     indices, cached = probing.depths(base), cached_layer(params, base)
+    backbones.load_weights(whole, stage.WEIGHTS)
     classes = stage.read_dataset()["classes"]
     pictures, tested = len(rows["train"]), len(rows["validation"])
     learnt = {"train": some(rows["train"], params.seed), "validation": rows["validation"]}

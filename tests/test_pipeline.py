@@ -99,7 +99,7 @@ class Repository:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout

@@ -1,0 +1,230 @@
+import numpy as np
+import pytest
+
+from thaw import metrics, reports
+from thaw.reports import Flip, Noise, Predictions
+
+TEXT = """\
+path,label,subgroup,head_a,head_b,fine_tuned_a,fine_tuned_b
+x.png,a,,0.9,0.1,0.8,0.2
+y.png,b,,0.4,0.6,0.7,0.3
+"""
+COLUMNS = ("before", "after")
+
+
+def run(labels: dict[str, str], second: list[float], classes: tuple[str, ...] = ("a", "b")):
+    """Predictions of two classes, by the share of the second."""
+    shares = np.array([[1 - share, share] for share in second])
+    return Predictions(classes, labels, {"head": shares, "fine_tuned": shares})
+
+
+def sample(count: int = 80, seed: int = 0) -> reports.Pair:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    before, after = (
+        np.clip(0.5 + (labels - 0.5) * skill + generator.normal(0, 0.3, count), 0.01, 0.99)
+        for skill in (0.2, 1.2)
+    )
+    return reports.Pair(labels, *(np.stack([1 - p, p], axis=1) for p in (before, after)))
+
+
+def test_predictions_are_read_as_evaluate_writes_them() -> None:
+    found = reports.predictions(TEXT)
+    assert found.classes == ("a", "b")
+    assert found.labels == {"x.png": "a", "y.png": "b"}
+    assert found.probabilities["head"].tolist() == [[0.9, 0.1], [0.4, 0.6]]
+    assert found.probabilities["fine_tuned"].tolist() == [[0.8, 0.2], [0.7, 0.3]]
+
+
+def test_a_class_may_be_called_as_a_model() -> None:
+    found = reports.predictions(TEXT.replace("_a", "_head_").replace("_b", "_fine_tuned_"))
+    assert found.classes == ("head_", "fine_tuned_")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "path,label,subgroup,head_a,fine_tuned_b\n", TEXT.replace("0.9", "x"), TEXT + "z,a,,1\n"],
+)
+def test_what_are_no_predictions_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        reports.predictions(text)
+
+
+def test_runs_are_paired_by_path_whatever_the_order() -> None:
+    before = run({"x": "a", "y": "b", "z": "b"}, [0.1, 0.6, 0.7])
+    after = run({"z": "b", "x": "a", "y": "b"}, [0.2, 0.3, 0.9])
+    assert reports.unlike(before, after) == ""
+    pair = reports.pair(before, after, "head")
+    assert pair.labels.tolist() == [0, 1, 1]
+    assert pair.before[:, 1].tolist() == [0.1, 0.6, 0.7]
+    assert pair.after[:, 1].tolist() == [0.3, 0.9, 0.2]
+
+
+def test_other_pictures_labels_or_classes_are_not_paired() -> None:
+    before = run({"x": "a", "y": "b"}, [0.1, 0.6])
+    other = run({"x": "a", "z": "b"}, [0.1, 0.6])
+    assert (
+        reports.unlike(before, other) == "The test pictures differ (2 before, 2 after, 1 the same)"
+    )
+    relabelled = run({"x": "a", "y": "a"}, [0.1, 0.6])
+    assert "1 the same" in reports.unlike(before, relabelled)
+    assert (
+        reports.unlike(before, run(before.labels, [0.1, 0.6], ("b", "a"))) == "The classes differ"
+    )
+
+
+def test_a_changes_interval_is_that_of_the_same_resamples() -> None:
+    pair = sample()
+    noise, comparison = reports.paired_noise(pair)
+    drawn = metrics.resamples(pair.labels, reports.SEED)
+
+    def loss(shares: metrics.Array) -> metrics.Array:
+        return -np.log(shares[np.arange(len(shares)), pair.labels])[drawn].mean(axis=1)
+
+    differences = loss(pair.after) - loss(pair.before)
+    assert noise["loss"].interval == pytest.approx(metrics.interval(differences.tolist()))
+    assert set(noise) == set(reports.TITLES)
+    assert not noise["loss"].chance
+    assert noise["accuracy"].interval == (comparison.low, comparison.high)
+    assert comparison.p_value < reports.LEVEL
+    assert not noise["accuracy"].chance
+
+
+def test_accuracy_is_chance_when_mcnemar_says_so() -> None:
+    """Five mended, none broken: the bootstrap's interval leaves 0 out, the test doesn't."""
+    labels = np.arange(60) % 2
+    right = np.where(labels == 1, 0.9, 0.1)
+    before = right.copy()
+    before[:5] = 1 - before[:5]
+    shares = [np.stack([1 - p, p], axis=1) for p in (before, right)]
+    noise, comparison = reports.paired_noise(reports.Pair(labels, *shares))
+    assert comparison.low > 0
+    assert noise["accuracy"].chance
+    assert reports.verdict(comparison, 60) == (
+        "On the same 60 test pictures, 5 went from wrong to right and 0 from right to wrong: "
+        "accuracy +8.33% [+1.67%, +16.67%], McNemar p = 0.062. That can be chance."
+    )
+
+
+def test_nothing_changed_is_chance() -> None:
+    pair = sample()
+    noise, _ = reports.paired_noise(reports.Pair(pair.labels, pair.before, pair.before))
+    assert all(each == Noise(True, (0.0, 0.0)) for each in noise.values())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chance"),
+    [([1, 2], [2, 3], True), ([1, 2], [2.1, 3], False), ([2.1, 3], [1, 2], False)],
+)
+def test_without_pairs_intervals_must_lie_apart(
+    first: list[float], second: list[float], chance: bool
+) -> None:
+    assert reports.unpaired_noise({"f1": first, "loss": [0, 1]}, {"f1": second}) == {
+        "f1": Noise(chance)
+    }
+
+
+def test_flips_come_right_to_wrong_first_and_then_by_confidence() -> None:
+    names = ("a", "b", "c")
+    #            kept, broken, broken, mended, other
+    labels = np.array([0, 0, 0, 1, 2])
+    before = np.array(
+        [[0.8, 0.1, 0.1], [0.9, 0.1, 0], [0.5, 0.4, 0.1], [0.6, 0.3, 0.1], [0.7, 0.2, 0.1]]
+    )
+    after = np.array([[0.7, 0.2, 0.1], [0.4, 0.6, 0], [0.1, 0.1, 0.8], [0, 1.0, 0], [0.1, 0.9, 0]])
+    found = reports.flips(reports.Pair(labels, before, after), ["k", "p", "q", "r", "s"], names)
+    assert [(flip.path, flip.kind) for flip in found] == [
+        ("q", "right to wrong"),
+        ("p", "right to wrong"),
+        ("r", "wrong to right"),
+        ("s", "wrong to another wrong"),
+    ]
+    assert found[0] == Flip("q", "a", "a", "c", 0.5, 0.8)
+    assert reports.caption(found[0]) == "a 50% → c 80%"
+
+
+def test_a_long_table_of_flips_says_how_many_are_left_out() -> None:
+    flips = [Flip(f"{number}.png", "a", "a", "b", 0.6, 0.7) for number in range(23)]
+    text = reports.flipped(flips)
+    assert text.count(".png") == reports.LISTED == 20
+    assert text.endswith("\n\nAnd 3 more, in flipped.csv.")
+    assert reports.flipped(flips[:20]).endswith("| `19.png` | `a` | `a` 60.0% | `b` 70.0% |")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("main", "`main`"),
+        ("<b>@you</b> $x$", "`<b>@you</b> $x$`"),
+        ("a|b", "<code>a&#124;b</code>"),
+        ("`x`", "<code>&#96;x&#96;</code>"),
+        ("\\", "<code>&#92;</code>"),
+        ("a\nb", "<code>a&#92;nb</code>"),
+        ("", "<code></code>"),
+        (" ", "<code>&#32;</code>"),
+        (None, "`None`"),
+    ],
+)
+def test_any_name_is_code(text: object, expected: str) -> None:
+    assert reports.code(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.5, "+0.5000"), (-0.5, "−0.5000"), (0.0, "0.0000"), (-0.00001, "0.0000")],
+)
+def test_changes_have_a_sign(value: float, expected: str) -> None:
+    assert reports.signed(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("accuracy", 0.1, "better"),
+        ("accuracy", -0.1, "worse"),
+        ("loss", 0.1, "worse"),
+        ("calibration_error", -0.1, "better"),
+        ("f1", 0.00004, "same"),
+        ("loss", 0.0, "same"),
+    ],
+)
+def test_a_word_says_what_a_change_is_worth(name: str, change: float, expected: str) -> None:
+    assert reports.word(name, change) == expected
+
+
+def test_parameters_that_changed_came_or_went() -> None:
+    before = {"seed": 1, "head": {"dropout": 0.2, "l2": 0.0}, "old": "a|b"}
+    after = {"seed": 1, "head": {"dropout": None, "l2": 0.0}, "new": True}
+    assert reports.parameters(before, after, COLUMNS) == (
+        "| parameter | before | after |\n|---|---|---|\n"
+        "| `head.dropout` | `0.2` | `null` |\n"
+        "| `old` | <code>a&#124;b</code> | – |\n"
+        "| `new` | – | `True` |"
+    )
+    same = reports.parameters({"rate": 0.00001, "l2": 0}, {"rate": "1e-05", "l2": 0.0}, COLUMNS)
+    assert same == "No parameter changed."
+    assert reports.parameters(before, before, COLUMNS) == "No parameter changed."
+
+
+def test_numbers_have_a_change_where_both_sides_have_them() -> None:
+    found = reports.numbers({"head": {"epochs": 4, "x": 1.5}}, {"head": {"epochs": 2}}, COLUMNS)
+    assert found.splitlines()[2:] == [
+        "| `head.epochs` | `4` | `2` | −2 |",
+        "| `head.x` | `1.5` | – | – |",
+    ]
+    assert reports.numbers({"a": 1}, {"a": 1}, COLUMNS) == "None of them changed."
+
+
+def test_scores_before_and_after() -> None:
+    sides = [{"accuracy": 0.8, "loss": 0.5}, {"accuracy": 0.9, "loss": 0.6, "f1": 0.7}]
+    within = [{"accuracy": (0.7, 0.85)}, {"accuracy": (0.8, 0.95), "f1": (0.6, 0.8)}]
+    noise = {"accuracy": Noise(False, (0.02, 0.15)), "loss": Noise(True)}
+    lines = reports.scores(sides, within, noise, COLUMNS).splitlines()
+    assert lines[0] == "| metric | before | after | change | 95 % interval of the change | noise |"
+    assert lines[2] == (
+        "| accuracy | 0.8000 [0.7000, 0.8500] | 0.9000 [0.8000, 0.9500] | +0.1000 better "
+        "| [+0.0200, +0.1500] | more than chance |"
+    )
+    assert lines[3] == "| cross-entropy | 0.5000 | 0.6000 | +0.1000 worse | – | can be chance |"
+    assert lines[6] == "| F1 | – | 0.7000 [0.6000, 0.8000] | – | – | – |"
+    assert len(lines) == 2 + len(reports.TITLES)
