@@ -79,6 +79,7 @@ def share(repository: Repository, kind: str, store: Store, name: str) -> Path:
     else:
         place = repository.path.parent / "shared"
         remote = f"url = {place}"
+    (repository.path / ".dvc/config.local").unlink(missing_ok=True)
     common = (ROOT / ".dvc/config").read_text(encoding="utf-8")
     default = common.replace("[core]", "[core]\n    remote = storage")
     (repository.path / ".dvc/config").write_text(f"{default}['remote \"storage\"']\n    {remote}\n")
@@ -125,21 +126,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Repository:
-    """Our artifacts, their files made here, in two versions; no stages."""
+    """Our artifacts, their files made here; no stages."""
     folder = tmp_path / "small"
     folder.mkdir()
     repository = Repository(folder)
     repository.env["NO_PROXY"] = "127.0.0.1"
     artifacts = yaml.safe_dump({"artifacts": ARTIFACTS})
     (repository.path / "dvc.yaml").write_text(artifacts, encoding="utf-8")
-    for version in ("v1.0.0", "v2.0.0"):
-        for artifact in ARTIFACTS.values():
-            path = repository.path / artifact["path"]
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(f"{path.name} {version}")
-        repository.dvc("add", "--quiet", *(artifact["path"] for artifact in ARTIFACTS.values()))
-        repository.commit(version)
+    release(repository, "v0.1.0")
     return repository
+
+
+def release(repository: Repository, version: str) -> None:
+    for artifact in ARTIFACTS.values():
+        path = repository.path / artifact["path"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{path.name} {version}")
+    repository.dvc("add", "--quiet", *(artifact["path"] for artifact in ARTIFACTS.values()))
+    repository.commit(version)
 
 
 @pytest.mark.parametrize("kind", ["s3", "folder"])
@@ -149,7 +153,7 @@ def test_a_clone_pulls_everything_and_runs_nothing(
     place = share(whole, kind, s3, "whole")
     log_in(whole, kind)
     whole.dvc("push")
-    assert objects(place) == objects(whole.path / ".dvc/cache")
+    assert objects(place) <= objects(whole.path / ".dvc/cache")
     colleague = clone(whole, tmp_path)
     log_in(colleague, kind)
     colleague.dvc("pull")
@@ -224,9 +228,10 @@ def test_artifacts_get_fetches_a_model_by_tag(
 ) -> None:
     share(small, "s3", s3, tmp_path.name)
     log_in(small, "s3")
-    small.dvc("push", "--all-commits")
-    for version, commit in (("v1.0.0", "HEAD~2"), ("v2.0.0", "HEAD~1")):
-        small.run("git", "tag", "--annotate", "--message", "", f"{name}@{version}", commit)
+    for version in ("v1.0.0", "v2.0.0"):
+        release(small, version)
+        small.dvc("push")
+        small.run("git", "tag", "--annotate", "--message", "", f"{name}@{version}")
     user = elsewhere(small, tmp_path / "user")
     user.path.mkdir()
     user.env |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
