@@ -1,12 +1,19 @@
 """Whether the probe's advice is among the best: `fine_tune_at` swept, its value beside the others.
 
-    python benchmarks/sweep.py --set dataset=cats_and_dogs --recipe tensorflow-tutorial \\
-        --at null 143 134 116 100
+    python benchmarks/sweep.py --recipe tensorflow-tutorial --name sweep-cats_and_dogs \\
+        --at null 134 116 100 54 --set 'cache={layer: block_4_add, bottleneck: pooled}' \\
+        --set 'fine_tune={optimizer: rmsprop, learning_rate: 0.00001, schedule: constant, epochs: 4,
+               batch_norm: frozen}'
+    python benchmarks/sweep.py --name sweep-elpv --at null 143 116 100 72 \\
+        --set 'augment={views: 4, flip: both, quarter_turns: true, rotation: 0.0}' \\
+        --set 'cache={layer: block_4_add, bottleneck: blocks}' \\
+        --set 'fine_tune={optimizer: adam, learning_rate: 0.00001, schedule: cosine, epochs: 2,
+               batch_norm: frozen}'
 
 Runs the stages in a temporary folder, so that the workspace stays as it is, then `fine_tune` for
 each value, the advised one among them. Looks at validation pictures alone. Writes
 benchmarks/results/sweep.json and .md (or --name). A cached layer below the lowest value makes it
-quicker: --set 'cache={layer: block_4_add, bottleneck: blocks}'.
+quicker.
 """
 
 import argparse

@@ -41,7 +41,16 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {"dvc", "git", "make", "pip", "pytest", "python", "sha256sum", "source", "stat"}
 # Words of other tools, forms of an address and of a file's name, and a name in the examples.
 FOREIGN = {
-    *("--dry", "elu", "gelu", "leaves", "preprocess_input", "pypi:name==version"),
+    *(
+        "--dry",
+        "--local",
+        ".dvc/config.local",
+        "elu",
+        "gelu",
+        "leaves",
+        "preprocess_input",
+        "pypi:name==version",
+    ),
     *("http:", "https:", "file:", "pypi:"),
 }
 
@@ -151,8 +160,8 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page(page: Path) -> None:
     for block in blocks(page):
-        for line in block.splitlines():
-            check_command(line)
+        for command in re.split(r"\n| && ", block.strip()):
+            check_command(command)
 
 
 @pytest.mark.parametrize(
