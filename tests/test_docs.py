@@ -35,6 +35,7 @@ SOURCES = "\n".join(
         *ROOT.glob("requirements*.txt"),
         ROOT / "tests/test_backbones.py",
         ROOT / "tests/test_params.py",
+        ROOT / "tests/test_storage.py",
     )
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -51,7 +52,7 @@ FOREIGN = {
         "preprocess_input",
         "pypi:name==version",
     ),
-    *("http:", "https:", "file:", "pypi:"),
+    *("http:", "https:", "file:", "pypi:", "GOOGLE_APPLICATION_CREDENTIALS"),
 }
 
 
