@@ -66,7 +66,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "thaw"
         self.path.mkdir()
-        dropped = ("DVC", "GIT", "PYTHON", "VIRTUAL_ENV", "XDG", "CELERY")
+        dropped = ("AWS", "CELERY", "DVC", "GIT", "MAKE", "MFLAGS", "PYTHON", "VIRTUAL_ENV", "XDG")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(dropped)} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder / "home"),
