@@ -186,13 +186,7 @@ def run(
     if width := models.width_below(base, facts.boundary):
         readers["below"] = training.from_cache(bottleneck[..., :width])
     reader = training.together(readers)
-    top = models.top(
-        whole,
-        base,
-        facts.boundary,
-        chosen.head.pooling,
-        training_mode=chosen.fine_tune.batch_norm == "trained",
-    )
+    top = trained.top(chosen, whole, base, facts.boundary)
     validation = views("validation", reader, False)
     training.fit(top, views("train", reader, True), validation, trained.recipe(chosen.fine_tune))
     found["fine_tuned"] = score(top, reader, labels, number[part], chosen, boundary.shape[1])

@@ -79,13 +79,7 @@ def fine_tuning(chosen: params.Params, validated: bool) -> Job:
     assert chosen.fine_tune_at is not None
     thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
     backbones.freeze_below(base, thawed)
-    top = models.top(
-        classifier,
-        base,
-        facts.boundary,
-        chosen.head.pooling,
-        training_mode=chosen.fine_tune.batch_norm == "trained",
-    )
+    top = trained.top(chosen, classifier, base, facts.boundary)
     width = models.width_below(base, facts.boundary)
     train, validation = trained.boundary_views(chosen, width)
     training.compile_model(top, trained.recipe(chosen.fine_tune), len(train))

@@ -42,13 +42,7 @@ def main() -> None:
     inputs = [stage.FEATURES, stage.IMAGES, stage.SPLIT]
     checkpoint = trained.checkpoint("model", params, classifier, inputs)
     history = training.fit(
-        models.top(
-            classifier,
-            base,
-            boundary or None,
-            params.head.pooling,
-            training_mode=params.fine_tune.batch_norm == "trained",
-        ),
+        trained.top(params, classifier, base, boundary or None),
         train,
         validation,
         trained.recipe(params.fine_tune),

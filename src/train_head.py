@@ -2,7 +2,7 @@
 
 import thaw.quiet  # noqa: F401
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,8 @@ def main() -> None:
     checkpoint = None
     noted = {}
     if params.head.classifier != "dense":
-        history, noted["C"] = fit_linear(params, facts, head)
+        select = heads.selector(params.head.pooling, facts.bottleneck)
+        history, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
     elif params.head.epochs:
         history, checkpoint = fit(params, facts, head)
     else:
@@ -67,7 +68,11 @@ def fit(
 
 
 def fit_linear(
-    params: Params, facts: features.Facts, head: Sequence[keras.Layer]
+    params: Params,
+    head: Sequence[keras.Layer],
+    select: Callable[[heads.Array], heads.Array],
+    train: Part,
+    validation: Part,
 ) -> tuple[list[tuple[float, ...]], float]:
     """Give the head's logits the weights of a linear classifier, fitted on all cached views.
 
@@ -77,10 +82,8 @@ def fit_linear(
     from thaw import linear  # here, as importing scikit-learn takes a second
 
     kind = params.head.classifier
-    select = heads.selector(params.head.pooling, facts.bottleneck)
     standardize, logits = head[0], head[-1]
     width = len(standardize.scale)
-    train, validation = read("train"), read("validation")
     linear.check_size(train[0].shape[0] * train[0].shape[1], width, kind)
 
     def rows(part: Part) -> linear.Rows:

@@ -49,6 +49,14 @@ def base_model(params: Params, facts: features.Facts) -> keras.Model:
     )
 
 
+def top(
+    params: Params, classifier: keras.Model, base: keras.Model, boundary: int | None
+) -> keras.Model:
+    """What fine-tuning trains: the classifier above a layer, None for all of it."""
+    training_mode = params.fine_tune.batch_norm == "trained"
+    return models.top(classifier, base, boundary, params.head.pooling, training_mode=training_mode)
+
+
 def recipe(group: object) -> training.Recipe:
     """The optimisation that a group of `params.yaml` describes."""
     names = training.Recipe.__dataclass_fields__
