@@ -118,6 +118,17 @@ def test_probabilities_are_averaged_over_the_symmetries(tmp_path: Path):
     assert np.ptp(each, axis=0).max() > 0.1  # the model sees that they differ
 
 
+@pytest.mark.parametrize(("resize", "seen"), [("stretch", "red"), ("crop", "green")])
+def test_pictures_are_resized_as_the_model_says(tmp_path: Path, resize: str, seen: str):
+    """Red, green and blue side by side, and a model that looks at the top left pixel."""
+    fields = np.repeat(np.diag([255, 255, 255])[None].repeat(8, axis=0), 8, axis=1)
+    Image.fromarray(fields.astype(np.uint8)).save(tmp_path / "a.png")
+    facts = {"classes": THREE, "image_size": 8, "resize": resize, "symmetries": AS_IS}
+    classifier = Classifier(onnx_model(tmp_path / "a.onnx", COLOURS, **facts))
+    (found,) = classifier.classify([tmp_path / "a.png"])
+    assert THREE[found.probabilities.argmax()] == seen
+
+
 @pytest.mark.parametrize("lacking", ["classes", "image_size"])
 def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
