@@ -12,7 +12,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe report bench bench-quick venv venv-dev lock clean
+.PHONY: repro test recipes recipe probe report bench bench-quick venv venv-demo venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -57,11 +57,15 @@ venv:
 venv-dev:
 	@sh tools/venv.sh requirements.txt requirements-dev.txt
 
-# Pin anew what requirements.in and requirements-dev.in name.
+venv-demo:
+	@sh tools/venv.sh requirements.txt requirements-demo.txt
+
+# Pin anew what requirements.in, requirements-demo.in and requirements-dev.in name.
 lock: venv-dev
 	pip install --quiet uv
-	uv pip compile --universal --python-version 3.11 --no-header --quiet requirements.in -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --no-header --quiet requirements-dev.in -o requirements-dev.txt
+	for name in requirements requirements-demo requirements-dev; do \
+		uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt || exit; \
+	done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

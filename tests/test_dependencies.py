@@ -186,7 +186,7 @@ def test_what_is_read_is_data_and_never_code() -> None:
                 assert options.get("shell", "False") == "False", place
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-demo", "requirements-dev"])
 def test_what_is_named_is_pinned(name: str) -> None:
     pinned = listed(ROOT / f"{name}.txt")
     assert [
@@ -198,6 +198,15 @@ def test_what_is_named_is_pinned(name: str) -> None:
         package = package.partition("[")[0]  # its extras are pinned as packages of their own
         assert package.lower() in versions, f"{package} is not in {name}.txt"
         assert version in ("", versions[package.lower()]), f"{name}.txt has another {package}"
+
+
+def test_all_files_pin_the_same_versions() -> None:
+    found: dict[str, set[str]] = {}
+    for path in ROOT.glob("requirements*.txt"):
+        for package, version in (line.split("==") for line in listed(path)):
+            found.setdefault(package, set()).add(version)
+    apart = {"contourpy"}  # pinned by Python's version
+    assert {name for name, versions in found.items() if len(versions) > 1} <= apart
 
 
 def test_a_lock_file_names_no_host() -> None:
