@@ -3,13 +3,13 @@
 from dataclasses import asdict
 
 import numpy as np
-from tqdm import tqdm
 
 import gallery
 import stage
 from thaw import evaluation, metrics, plots
 from thaw.errors import ThawError
 from thaw.inference import Classifier
+from thaw.progress import track
 from thaw.serialize import read_csv, write_csv, write_json, write_text
 
 MODELS = {"head": "head", "fine_tuned": "model"}
@@ -19,7 +19,7 @@ def predict(name: str, rows: list[dict[str, str]]) -> metrics.Array:
     classifier = Classifier(stage.MODELS / f"{MODELS[name]}.onnx")
     paths = [stage.IMAGES / row["path"] for row in rows]
     found = []
-    for result in tqdm(classifier.classify(paths), name, len(paths), disable=None):
+    for result in track(classifier.classify(paths), name, len(paths)):
         if result.probabilities is None:
             raise ThawError(f"{result.path} can't be read any more ({result.reason})")
         found.append(result.probabilities)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from thaw.errors import ThawError, one_line, run
 from thaw.files import SUFFIXES, walk
 from thaw.inference import Classifier, Result
+from thaw.progress import track
 
 
 def arguments() -> argparse.Namespace:
@@ -102,7 +103,7 @@ def main() -> None:
     def records() -> Iterator[dict[str, object]]:
         nonlocal bad
         results = classifier.classify(paths)
-        for result in tqdm(results, "classifying", len(paths), unit=" pictures", disable=None):
+        for result in track(results, "classifying", len(paths)):
             bad += result.probabilities is None
             yield record(result, classifier.classes)
 

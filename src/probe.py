@@ -13,13 +13,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 import stage
 import trained
 from thaw import backbones, heads, images, models, networks, plots, probing, runtime, training
 from thaw.errors import ThawError, run
 from thaw.params import Params
+from thaw.progress import track
 from thaw.serialize import read_csv, write_csv, write_text
 
 PROBE = Path("probe")
@@ -66,7 +66,7 @@ def accuracies(
             pooled[name] = probing.extract(
                 session, stage.IMAGES, paths, params.image_size, params.resize, out
             )
-        for place in tqdm(range(len(channels)), "probes", disable=None):
+        for place in track(range(len(channels)), "probes", unit="depths"):
             train, validation = (probing.part(pooled[each], channels, place) for each in rows)
             balanced = params.class_weight == "balanced"
             model = probing.probe(train, labels["train"], balanced, params.seed)
@@ -110,7 +110,7 @@ def costs(
     batch_size = min(params.batch_size, pictures)
     measured = {}
     places = [thawed[each] for each in probing.spread(len(thawed))]
-    for place in tqdm(places, "training steps", disable=None):
+    for place in track(places, "training steps", unit="depths"):
         step = probing.seconds_a_step(
             classifier, base, indices[place], params.head.pooling, recipe, batch_size
         )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from thaw.errors import ThawError
+from thaw.progress import track
 
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE  # bytes: the class's number, then red, green and blue, row by row
@@ -48,7 +48,7 @@ def convert(root: Path, images: Path, address: str) -> tuple[list[tuple[str, str
             )
         (images / batch).mkdir()
         with path.open("rb") as file:
-            for number in tqdm(range(count), batch, unit=" pictures", disable=None):
+            for number in track(range(count), batch):
                 record = file.read(RECORD)
                 if (label := record[0]) >= len(classes):
                     raise ThawError(

@@ -21,12 +21,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from tqdm import tqdm
 
 from thaw import cifar
 from thaw.errors import ThawError, shortlist
 from thaw.fetching import Source, fetch
 from thaw.files import SUFFIXES, hidden, walk
+from thaw.progress import track
 from thaw.serialize import read_csv, write_csv, write_json
 
 PARTS = {
@@ -307,7 +307,7 @@ def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allo
                 )
             if item.flag_bits & ENCRYPTED:
                 raise NotImplementedError(f"{item.filename} is encrypted")
-        for item, path in tqdm(wanted, "unpacking", unit=" files", disable=None):
+        for item, path in track(wanted, "unpacking", unit="files"):
             with opened.open(item) as packed:
                 _write_member(packed, path, address)
     return len(wanted)
@@ -317,7 +317,7 @@ def _unpack_tar(archive: Path, to: Path, address: str, root: PurePosixPath, allo
     count = 0
     total = 0
     with tarfile.open(archive, tarinfo=_TarInfo) as opened:
-        for member in tqdm(opened, "unpacking", unit=" files", disable=None):
+        for member in track(opened, "unpacking", unit="files"):
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name} has a negative size")
             total += BLOCK + member.size
@@ -558,7 +558,7 @@ def _label(value: str, table: Table, classes: list[str], place: str) -> str:
 
 
 def _copy(root: Path, images: Path, names: list[str]) -> None:
-    for name in tqdm(names, "copying", unit=" pictures", disable=None):
+    for name in track(names, "copying"):
         target = images / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

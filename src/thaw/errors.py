@@ -22,10 +22,11 @@ def run(main: Callable[[], object]) -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
     A reader that stops early, as in `python src/predict.py photos | head -1`, is told nothing.
-    What standard output can't encode, as a file name that is no UTF-8, is written as an escape.
+    What it prints comes out line by line, in a log too, where Python would keep it back. What
+    standard output can't encode, as a file name that is no UTF-8, is written as an escape.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         try:
             main()

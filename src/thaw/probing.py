@@ -21,11 +21,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
 from thaw import backbones, heads, images, models, training
 from thaw.arrays import forget
 from thaw.errors import ThawError
+from thaw.progress import track
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -151,8 +151,7 @@ def extract(
         return pooled
 
     computed = images.in_threads(compute, paths)
-    bar = tqdm(computed, out.stem, len(paths), unit=" pictures", disable=None)
-    for row, pooled in enumerate(bar):
+    for row, pooled in enumerate(track(computed, out.stem, len(paths))):
         found[row] = pooled
         forget(found)
     return found

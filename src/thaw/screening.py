@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from thaw.datasets import Labelled
 from thaw.errors import ThawError, shortlist
 from thaw.images import BadImageError, content_hash, in_threads
+from thaw.progress import track
 from thaw.serialize import write_csv
 
 
@@ -33,7 +32,7 @@ def screen(
             return error
 
     found = in_threads(work, pictures)
-    progress = tqdm(found, "checking", len(pictures), unit=" pictures", disable=None)
+    progress = track(found, "checking", len(pictures))
     for picture, result in zip(pictures, progress, strict=True):
         if isinstance(result, BadImageError):
             bad[picture.path] = result.reason
