@@ -1,5 +1,7 @@
 """Stage `fine_tune`: the network thawed from `fine_tune_at` and trained on, to models/model.*."""
 
+from functools import partial
+
 import stage
 import trained
 from thaw import backbones, features, models, training
@@ -49,6 +51,7 @@ def main() -> None:
         first_epoch=trained.head_epochs(params),
         checkpoint=checkpoint,
         logs=stage.logs("fine_tune") if params.tensorboard else None,
+        show=partial(trained.show, "model"),
     )
     trained.write("model", params, classifier, facts, history)
     checkpoint.remove()

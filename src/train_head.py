@@ -4,6 +4,7 @@ import thaw.quiet  # noqa: F401
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -55,7 +56,7 @@ def layers(params: Params, facts: features.Facts) -> list[keras.Layer]:
 
 def fit(
     params: Params, facts: features.Facts, head: Sequence[keras.Layer]
-) -> tuple[list[tuple[float, ...]], Checkpoint]:
+) -> tuple[training.Rows, Checkpoint]:
     """Train the head by the optimizer: its history, and what it may be continued from."""
     select = heads.selector(params.head.pooling, facts.bottleneck)
     train, validation = trained.bottleneck_views(params, facts, select)
@@ -63,7 +64,10 @@ def fit(
     checkpoint = trained.checkpoint("head", params, model, [stage.FEATURES, stage.WEIGHTS])
     recipe = trained.recipe(params.head)
     logs = stage.logs("head") if params.tensorboard else None
-    history = training.fit(model, train, validation, recipe, checkpoint=checkpoint, logs=logs)
+    show = partial(trained.show, "head")
+    history = training.fit(
+        model, train, validation, recipe, checkpoint=checkpoint, logs=logs, show=show
+    )
     return history, checkpoint
 
 
@@ -73,7 +77,7 @@ def fit_linear(
     select: Callable[[heads.Array], heads.Array],
     train: Part,
     validation: Part,
-) -> tuple[list[tuple[float, ...]], float]:
+) -> tuple[training.Rows, float]:
     """Give the head's logits the weights of a linear classifier, fitted on all cached views.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import thaw.quiet  # noqa: F401
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from thaw import (
     training,
 )
 from thaw.arrays import forget
+from thaw.errors import ThawError
 from thaw.params import Params
 from thaw.serialize import read_csv, write_bytes, write_csv, write_json
 
@@ -193,12 +195,35 @@ def _views(
     )
 
 
+def show(name: str, history: training.Rows, **more: float) -> None:
+    """Write `plots/{name}.csv` and `metrics/{name}.json` as far as a training is, for who watches.
+
+    Args:
+        name: head or model.
+        history: a row an epoch so far.
+        more: metrics to note after those of the last epoch.
+
+    Raises:
+        ThawError: when a loss is no number any more, from which no training comes back.
+    """
+    last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else {}
+    if not all(map(math.isfinite, last.values())):
+        group = "head" if name == "head" else "fine_tune"
+        raise ThawError(
+            f"the loss of epoch {len(history)} is no number; set a smaller {group}.learning_rate "
+            "in params.yaml"
+        )
+    metrics = {column: value for column, value in last.items() if column != "epoch"}
+    write_csv(stage.PLOTS / f"{name}.csv", training.HISTORY, history)
+    write_json(stage.METRICS / f"{name}.json", metrics | (more or {"epochs": len(history)}))
+
+
 def write(
     name: str,
     params: Params,
     classifier: keras.Model,
     facts: features.Facts,
-    history: list[tuple[float, ...]],
+    history: training.Rows,
     **more: float,
 ) -> None:
     """Write `models/{name}.keras` and `.onnx`, `metrics/{name}.json` and `plots/{name}.csv`.
@@ -220,18 +245,16 @@ def write(
         "symmetries": averaged,
     }
     write_bytes(stage.MODELS / f"{name}.onnx", models.to_onnx(classifier, about))
-    last = dict(zip(training.HISTORY, history[-1], strict=True)) if history else {}
+    parameters = classifier.count_params()
     trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
-    metrics = {column: value for column, value in last.items() if column != "epoch"}
-    metrics |= more | {
-        "epochs": len(history),
-        "parameters": classifier.count_params(),
-        "trainable_parameters": trainable,
-        "trainable_variables": len(classifier.trainable_weights),
-    }
-    write_json(stage.METRICS / f"{name}.json", metrics)
-    write_csv(stage.PLOTS / f"{name}.csv", training.HISTORY, history)
-    print(
-        f"{metrics['trainable_parameters']:,} of {metrics['parameters']:,} parameters trainable, "
-        f"in {metrics['trainable_variables']} variables"
+    variables = len(classifier.trainable_weights)
+    show(
+        name,
+        history,
+        **more,
+        epochs=len(history),
+        parameters=parameters,
+        trainable_parameters=trainable,
+        trainable_variables=variables,
     )
+    print(f"{trainable:,} of {parameters:,} parameters trainable, in {variables} variables")

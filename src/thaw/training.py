@@ -4,6 +4,7 @@ import thaw.quiet  # noqa: F401
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +17,17 @@ import onnxruntime
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from thaw import images
+from thaw import images, progress
 from thaw.arrays import forget
-from thaw.checkpoints import Checkpoint
+from thaw.checkpoints import Checkpoint, History
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 # From picture numbers and the number of each one's view, both (n,), to a batch of inputs.
 Reader = Callable[[Numbers, Numbers], Any]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+KERAS_NAMES = ("loss", "val_loss", "accuracy", "val_accuracy")  # of what follows the epoch
+Rows = list[tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,8 @@ def fit(
     first_epoch: int = 0,
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
-) -> list[tuple[float, ...]]:
+    show: Callable[[Rows], object] = lambda _: None,
+) -> Rows:
     """Train a model that outputs logits.
 
     Binary cross-entropy for one logit, categorical for more.
@@ -210,6 +214,8 @@ def fit(
         checkpoint: where each epoch's state is kept, and the training goes on from, if it was
             killed; the result is the same to the byte.
         logs: a folder for TensorBoard's files: curves, and histograms of all weights by epoch.
+        show: given the rows so far, after each epoch, and before the first one that follows those
+            of a killed run.
 
     Returns:
         A row an epoch, the columns of `HISTORY`.
@@ -220,6 +226,7 @@ def fit(
     if finished:
         print(f"continues after epoch {finished} of {recipe.epochs}, where an earlier run stopped")
         train.skip(finished)
+        show(_rows(history, first_epoch))
     callbacks: list[keras.callbacks.Callback] = []
     if logs:
         if not finished and logs.is_dir():
@@ -227,6 +234,9 @@ def fit(
         callbacks.append(_TensorBoard(logs, first_epoch + 1))
     if checkpoint:
         callbacks.append(checkpoint)
+    callbacks.append(_Watched(lambda later: show(_rows(_joined(history, later), first_epoch))))
+    if not sys.stdout.isatty():
+        callbacks.append(_Lines())
     with train.own_errors(), validation.own_errors():
         later = model.fit(
             train,
@@ -234,15 +244,56 @@ def fit(
             epochs=recipe.epochs,
             initial_epoch=finished,
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=int(sys.stdout.isatty()),
             callbacks=callbacks,
         ).history
-    columns = ("loss", "val_loss", "accuracy", "val_accuracy")
-    history = {name: history.get(name, []) + later.get(name, []) for name in columns}
+    return _rows(_joined(history, later), first_epoch)
+
+
+def _joined(history: History, later: History) -> History:
+    return {name: history.get(name, []) + later.get(name, []) for name in KERAS_NAMES}
+
+
+def _rows(history: History, first_epoch: int) -> Rows:
+    columns = (history[name] for name in KERAS_NAMES)
     return [
-        (first_epoch + epoch + 1, *(float(history[column][epoch]) for column in columns))
-        for epoch in range(recipe.epochs)
+        (first_epoch + number, *map(float, values))
+        for number, values in enumerate(zip(*columns, strict=True), start=1)
     ]
+
+
+class _Watched(keras.callbacks.Callback):
+    """Hands on the metrics by epoch, of this process, after each."""
+
+    def __init__(self, show: Callable[[History], object]) -> None:
+        super().__init__()
+        self._show = show
+        self._history: History = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(value)
+        self._show(self._history)
+
+
+class _Lines(keras.callbacks.Callback):
+    """A line an epoch for a log, and in long epochs one now and then, where Keras draws a bar."""
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        self._epoch = f"epoch {epoch + 1} of {self.params['epochs']}"
+        self._began = time.monotonic()
+        self._batches = progress.Lines(self._epoch, self.params["steps"], "batches")
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        self._batches.update(1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+        loss, validation_loss, accuracy, validation_accuracy = (logs[name] for name in KERAS_NAMES)
+        print(
+            f"{self._epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}; "
+            f"validation loss {validation_loss:.4f}, accuracy {validation_accuracy:.4f}; "
+            f"{time.monotonic() - self._began:.1f} s"
+        )
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
