@@ -1,0 +1,84 @@
+"""Learning curves as text, for a terminal or a log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotext
+
+# Told apart by shape and by colour: blue and orange of the 256, on dark ground and on light.
+PARTS = {"train": ("training", "•", 33), "validation": ("validation", "x", 208)}
+SMALLEST = (40, 16)  # columns and lines; in less, no curves are drawn
+Row = dict[str, float]
+
+
+def learning_curves(
+    history: Sequence[Row], fine_tuning_starts: int | None, size: tuple[int, int], colour: bool
+) -> str:
+    """Accuracy and loss by epoch, with a line where fine-tuning starts, and the last in words.
+
+    Args:
+        history: a row an epoch, at least one: epoch, train_loss, validation_loss, train_accuracy,
+            validation_accuracy.
+        fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
+        size: columns and lines to fill; where they are too few, the words alone.
+        colour: whether colours may be written, which are control codes.
+    """
+    text = words(history, fine_tuning_starts)
+    width, height = size
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return text
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(width, height - len(text.splitlines()))
+    figure.subplots(2, 1)
+    for row, name in ((1, "accuracy"), (2, "loss")):
+        _draw(figure.subplot(row, 1), history, name, fine_tuning_starts, colour)
+    drawn: str = figure.build().string(colorless=not colour)
+    return "\n".join([*(line.rstrip() for line in drawn.splitlines()), text])
+
+
+def _draw(
+    axes: Any,
+    history: Sequence[Row],
+    name: str,
+    fine_tuning_starts: int | None,
+    colour: bool,
+) -> None:
+    epochs = [row["epoch"] for row in history]
+    every: list[float] = []
+    keys = []
+    for part, (title, symbol, shade) in PARTS.items():
+        values = [row[f"{part}_{name}"] for row in history]
+        every += values
+        keys.append(f"{symbol} {title}")
+        marker = plotext.marker(symbol, shade if colour else None)
+        axes.draw(axes.signal(epochs, values, marker=marker).lines())
+    if fine_tuning_starts is not None:
+        axes.line(fine_tuning_starts + 0.5, "vertical")
+        keys.append("│ fine-tuning starts")
+    axes.title(f"{name}:  {'  '.join(keys)}")
+    first, last = int(epochs[0]), int(epochs[-1])
+    step = max(1, -(-(last - first) // 8))
+    axes.ruler("x").ticks(list(range(first, last + 1, step)))
+    low, high = min(every), max(every)
+    ticks = [low + (high - low) * part / 4 for part in range(5)] if high > low else [low]
+    axes.ruler("y").ticks(ticks, [f"{tick:.3f}" for tick in ticks])
+
+
+def words(history: Sequence[Row], fine_tuning_starts: int | None) -> str:
+    """Where the training is, its last epoch's figures and its best, in three lines."""
+    last = history[-1]
+    epoch, head = int(last["epoch"]), fine_tuning_starts
+    best = max(history, key=lambda row: row["validation_accuracy"])
+    least = min(history, key=lambda row: row["validation_loss"])
+    part = "head" if head is None else f"{epoch - head} of fine-tuning, after {head} of the head"
+    return "\n".join(
+        [
+            f"epoch {epoch}: {part}",
+            f"accuracy {last['train_accuracy']:.4f} training, {last['validation_accuracy']:.4f} "
+            f"validation (best {best['validation_accuracy']:.4f}, epoch {best['epoch']:.0f})",
+            f"loss     {last['train_loss']:.4f} training, {last['validation_loss']:.4f} "
+            f"validation (least {least['validation_loss']:.4f}, epoch {least['epoch']:.0f})",
+        ]
+    )

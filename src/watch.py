@@ -1,0 +1,133 @@
+"""Draw the learning curves in the terminal while they grow: `make watch`.
+
+Beside `dvc repro` in another terminal, until the training ends or Ctrl-C. An experiment that DVC
+runs in a copy has its folder there: `python src/watch.py .dvc/tmp/exps/tmp*`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import stage
+from thaw import errors, terminal
+from thaw.errors import ThawError
+from thaw.serialize import read_csv
+
+PHASES = ("head", "model")
+PAUSE = 0.5  # seconds between two looks
+NOTHING = "no training has begun here; `dvc repro` starts one"
+# The terminal's other screen, without a cursor, and back.
+OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+ERASE = "\x1b[H\x1b[J"
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is to draw."""
+
+    history: list[terminal.Row]
+    fine_tuning_starts: int | None
+    ended: bool
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", default=".", type=Path, help="default: this one")
+    parser.add_argument("--once", action="store_true", help="draw them as they are, and end")
+    return parser.parse_args()
+
+
+def read(folder: Path) -> State:
+    """The curves so far. DVC removes those of a stage when it runs it, but not those after it."""
+    head, model = (_rows(folder / stage.PLOTS / f"{name}.csv") for name in PHASES)
+    final = [_is_final(folder / stage.METRICS / f"{name}.json") for name in PHASES]
+    if not final[0]:
+        model = []  # of an earlier head
+    return State(head + model, int(model[0]["epoch"]) - 1 if model else None, all(final))
+
+
+def _rows(path: Path) -> list[terminal.Row]:
+    try:
+        rows = read_csv(path)
+    except FileNotFoundError:
+        return []
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def _is_final(path: Path) -> bool:
+    """Whether a training's metrics are those that its stage writes last."""
+    try:
+        return "parameters" in json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+
+
+def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
+    if not state.history:
+        return NOTHING
+    return terminal.learning_curves(state.history, state.fine_tuning_starts, size, colour)
+
+
+def follow(folder: Path, colour: bool) -> None:
+    """Draw at every change, until a training that was seen has ended."""
+    shown = None
+    began = False
+    with _screen():
+        while True:
+            state = read(folder)
+            began |= not state.ended
+            size = shutil.get_terminal_size()
+            if shown != (state, size):
+                shown = (state, size)
+                hint = "Ctrl-C ends" if began else "no training runs; waiting for one, Ctrl-C ends"
+                _show(state, (size.columns, size.lines - 1), colour, hint)
+            if began and state.ended:
+                return
+            time.sleep(PAUSE)
+
+
+def _show(state: State, size: tuple[int, int], colour: bool, hint: str) -> None:
+    if sys.stdout.isatty():
+        print(f"{ERASE}{drawn(state, size, colour)}\n{hint}", end="", flush=True)
+    elif state.history:
+        print(terminal.words(state.history, state.fine_tuning_starts), flush=True)
+
+
+@contextmanager
+def _screen() -> Iterator[None]:
+    """The terminal's other screen, so that what stood on this one comes back."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    print(OTHER_SCREEN, end="", flush=True)
+    try:
+        yield
+    finally:
+        print(FIRST_SCREEN, end="", flush=True)
+
+
+def main() -> None:
+    given = arguments()
+    if not (given.folder / "dvc.yaml").is_file():
+        raise ThawError(f"{given.folder} holds no dvc.yaml; give the folder of this repository")
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    try:
+        if not given.once:
+            follow(given.folder, colour)
+    except KeyboardInterrupt:
+        pass
+    size = shutil.get_terminal_size()
+    print(drawn(read(given.folder), (size.columns, size.lines - 1), colour))
+
+
+if __name__ == "__main__":
+    errors.run(main)
