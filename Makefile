@@ -42,7 +42,7 @@ probe: venv
 report: venv
 	@python src/report.py "$(BASE)" "$(HEAD)"
 
-# Of an experiment that runs in a copy: python src/watch.py .dvc/tmp/exps/tmp*
+# Of an experiment that runs in a copy: python src/watch.py --experiment
 watch: venv
 	@python src/watch.py
 

@@ -1,7 +1,7 @@
 """Draw the learning curves in the terminal while they grow: `make watch`.
 
-Beside `dvc repro` in another terminal, until the training ends or Ctrl-C. An experiment that DVC
-runs in a copy has its folder there: `python src/watch.py .dvc/tmp/exps/tmp*`.
+Beside `dvc repro` in another terminal, until the training ends or Ctrl-C. With --experiment, those
+of the experiment that DVC began last in a copy: `dvc exp run --temp`, the queue, `make recipe`.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from thaw.errors import ThawError
 from thaw.serialize import read_csv
 
 PHASES = ("head", "model")
+COPIES = (".dvc/tmp/exps", ".dvc/tmp/exps/standalone")
 PAUSE = 0.5  # seconds between two looks
 NOTHING = "no training has begun here; `dvc repro` starts one"
 # The terminal's other screen, without a cursor, and back.
@@ -41,9 +42,21 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", default=".", type=Path, help="default: this one")
     parser.add_argument("--once", action="store_true", help="draw them as they are, and end")
+    parser.add_argument("--experiment", action="store_true", help="of one that runs in a copy")
     return parser.parse_args()
+
+
+def newest_copy() -> Path:
+    """Where DVC runs an experiment in a copy of the repository: the one begun last.
+
+    Raises:
+        ThawError: when there is none.
+    """
+    copies = [path.parent for each in COPIES for path in Path().glob(f"{each}/tmp*/dvc.yaml")]
+    if not copies:
+        raise ThawError("no experiment runs in a copy here; leave out --experiment")
+    return max(copies, key=lambda path: path.joinpath("dvc.yaml").stat().st_mtime_ns)
 
 
 def read(folder: Path) -> State:
@@ -77,22 +90,24 @@ def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
     return terminal.learning_curves(state.history, state.fine_tuning_starts, size, colour)
 
 
-def follow(folder: Path, colour: bool) -> None:
-    """Draw at every change, until a training that was seen has ended."""
+def follow(folder: Path, colour: bool) -> State:
+    """Draw at every change, until a training that was seen has ended, or Ctrl-C; the last state."""
+    state = read(folder)
     shown = None
     began = False
-    with _screen():
-        while True:
+    with _screen(), suppress(KeyboardInterrupt):
+        while (folder / "dvc.yaml").is_file():  # DVC removes its copy when that is done
             state = read(folder)
             began |= not state.ended
             size = shutil.get_terminal_size()
-            if shown != (state, size):
-                shown = (state, size)
+            if shown != (now := (state.history, began, size)):
+                shown = now
                 hint = "Ctrl-C ends" if began else "no training runs; waiting for one, Ctrl-C ends"
                 _show(state, (size.columns, size.lines - 1), colour, hint)
             if began and state.ended:
-                return
+                break
             time.sleep(PAUSE)
+    return state
 
 
 def _show(state: State, size: tuple[int, int], colour: bool, hint: str) -> None:
@@ -117,16 +132,14 @@ def _screen() -> Iterator[None]:
 
 def main() -> None:
     given = arguments()
-    if not (given.folder / "dvc.yaml").is_file():
-        raise ThawError(f"{given.folder} holds no dvc.yaml; give the folder of this repository")
+    folder = newest_copy() if given.experiment else Path()
+    if not (folder / "dvc.yaml").is_file():
+        raise ThawError("dvc.yaml is missing here; run from the folder that holds it")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    try:
-        if not given.once:
-            follow(given.folder, colour)
-    except KeyboardInterrupt:
-        pass
-    size = shutil.get_terminal_size()
-    print(drawn(read(given.folder), (size.columns, size.lines - 1), colour))
+    state = read(folder) if given.once else follow(folder, colour)
+    if given.once or sys.stdout.isatty():
+        size = shutil.get_terminal_size()
+        print(drawn(state, (size.columns, size.lines - 1), colour))
 
 
 if __name__ == "__main__":

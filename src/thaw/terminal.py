@@ -29,7 +29,6 @@ def learning_curves(
         return text
     figure = plotext.figure
     figure.clear()
-    figure.theme("colorless")
     figure.plot_size(width, height - len(text.splitlines()))
     figure.subplots(2, 1)
     for row, name in ((1, "accuracy"), (2, "loss")):
@@ -45,6 +44,7 @@ def _draw(
     fine_tuning_starts: int | None,
     colour: bool,
 ) -> None:
+    axes.theme("colorless")  # none but those given here: the ground stays the terminal's
     epochs = [row["epoch"] for row in history]
     every: list[float] = []
     keys = []
@@ -55,7 +55,7 @@ def _draw(
         marker = plotext.marker(symbol, shade if colour else None)
         axes.draw(axes.signal(epochs, values, marker=marker).lines())
     if fine_tuning_starts is not None:
-        axes.line(fine_tuning_starts + 0.5, "vertical")
+        axes.line(fine_tuning_starts + 0.5, "vertical", pixel=plotext.pixel())
         keys.append("│ fine-tuning starts")
     axes.title(f"{name}:  {'  '.join(keys)}")
     first, last = int(epochs[0]), int(epochs[-1])
