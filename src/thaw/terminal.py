@@ -54,14 +54,15 @@ def _draw(
         keys.append(f"{symbol} {title}")
         marker = plotext.marker(symbol, shade if colour else None)
         axes.draw(axes.signal(epochs, values, marker=marker).lines())
-    if fine_tuning_starts is not None:
-        axes.line(fine_tuning_starts + 0.5, "vertical", pixel=plotext.pixel())
-        keys.append("│ fine-tuning starts")
-    axes.title(f"{name}:  {'  '.join(keys)}")
     first, last = int(epochs[0]), int(epochs[-1])
     step = max(1, -(-(last - first) // 8))
     axes.ruler("x").ticks(list(range(first, last + 1, step)))
     low, high = min(every), max(every)
+    if fine_tuning_starts is not None:
+        # As a signal: `axes.line` would bring a ground of its own.
+        axes.draw(axes.segment([fine_tuning_starts + 0.5] * 2, [low, high], plotext.marker("│")))
+        keys.append("│ fine-tuning starts")
+    axes.title(f"{name}:  {'  '.join(keys)}")
     ticks = [low + (high - low) * part / 4 for part in range(5)] if high > low else [low]
     axes.ruler("y").ticks(ticks, [f"{tick:.3f}" for tick in ticks])
 
