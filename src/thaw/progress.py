@@ -20,7 +20,7 @@ class Lines:
         self.total = total
         self._what = what
         self._unit = unit
-        self._done = 0
+        self._done = self._told_done = 0
         self._began = self._told = time.monotonic()
 
     def update(self, more: int) -> None:
@@ -34,12 +34,12 @@ class Lines:
         self._done = 0
 
     def close(self) -> None:
-        """Say the end, where a line was written before."""
-        if self._told > self._began:
+        """Say the end, where a line was written before and isn't the end's."""
+        if self._told > self._began and self._told_done < self._done:
             self._tell()
 
     def _tell(self) -> None:
-        self._told = time.monotonic()
+        self._told, self._told_done = time.monotonic(), self._done
         of = f" of {self.total:,}" if self.total else ""
         took = self._told - self._began
         line = f"{self._what}: {self._done:,}{of} {self._unit} in {took:.0f} s"

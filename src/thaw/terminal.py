@@ -27,6 +27,7 @@ def learning_curves(
     width, height = size
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return text
+    plotext.terminal.limit(False, False)  # it would cut at a size that it finds itself
     figure = plotext.figure
     figure.clear()
     figure.plot_size(width, height - len(text.splitlines()))
