@@ -45,6 +45,7 @@ def trained(
     optimizer: str = "adamw",
     make: Callable[[], keras.Model] = head,
     inputs: np.ndarray = FEATURES,
+    show: Callable[[training.Rows], object] = lambda _: None,
 ) -> tuple[list[bytes], list[tuple[float, ...]]]:
     """Train, but break off after so many batches; the state and the history at the end."""
     keras.utils.set_random_seed(1)
@@ -65,6 +66,7 @@ def trained(
         training.Views(from_cache, LABELS, batch_size=8),
         training.Recipe(optimizer, 0.01, "cosine", EPOCHS),
         checkpoint=checkpoints.Checkpoint(path, checkpoints.key(settings, model, [])),
+        show=show,
     )
     variables = [*model.variables, *model.optimizer.variables]
     return [variable.numpy().tobytes() for variable in variables], history
@@ -86,6 +88,21 @@ def test_broken_off_twice_it_ends_in_the_same_bytes(
     capsys.readouterr()
     assert trained(tmp_path / "part.npz", optimizer=optimizer) == undisturbed
     assert "continues after epoch 2 of 3, where an earlier run stopped" in capsys.readouterr().out
+
+
+def test_who_watches_sees_every_epoch_once_it_is_done_and_the_earlier_ones_first(
+    tmp_path: Path,
+) -> None:
+    seen: list[training.Rows] = []
+    _, history = trained(tmp_path / "whole.npz", show=seen.append)
+    assert seen == [history[:1], history[:2], history]
+    seen.clear()
+    with pytest.raises(BrokenOffError):
+        trained(tmp_path / "part.npz", BATCHES + 4, show=seen.append)
+    assert seen == [history[:1]]
+    seen.clear()
+    trained(tmp_path / "part.npz", show=seen.append)
+    assert seen == [history[:1], history[:2], history]
 
 
 def test_broken_off_from_scratch_it_ends_in_the_same_bytes(tmp_path: Path) -> None:

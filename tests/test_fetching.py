@@ -18,7 +18,7 @@ from typing import ClassVar
 import pooch
 import pytest
 
-from thaw import fetching
+from thaw import fetching, progress
 from thaw.errors import ThawError
 from thaw.fetching import Source, fetch, local_path
 
@@ -314,6 +314,28 @@ fetch(Source("{server}/good.zip"), Path({str(tmp_path)!r}))
         assert done.stderr == b""
     os.close(theirs)
     os.close(ours)
+
+
+def test_a_long_download_is_told_in_a_log(
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    fetch(Source(f"{server}/good.zip"), tmp_path)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "downloading: 65,536 of 200,000 bytes in 0 s"
+    assert lines[-1] == "downloading: 200,000 of 200,000 bytes in 0 s"
+
+
+def test_a_long_download_by_pip_is_told_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(fetching, "SECONDS", 0.2)
+    script = "import sys, time; time.sleep(0.5); sys.exit('ERROR: no')"
+    assert fetching._run([sys.executable, "-c", script]) == (1, "ERROR: no\n")
+    assert capfd.readouterr().out.splitlines()[0] == "still downloading, after 0 s"
 
 
 def test_refused_connection_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

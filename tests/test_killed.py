@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
@@ -29,14 +30,16 @@ def make(folder: Path, changes: dict[str, object]) -> Repository:
     return repository
 
 
-def start(repository: Repository, *command: str) -> subprocess.Popen[bytes]:
+def start(
+    repository: Repository, *command: str, output: int | IO[bytes] = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *command],
         cwd=repository.path,
         env=repository.env,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
     )
 
@@ -111,6 +114,58 @@ def test_killed_at_random_moments_the_result_is_the_same(
     assert leftovers(killed) == []
     killed.run("git", "add", "--all")
     assert "unfinished" not in killed.run("git", "ls-files")
+
+
+def test_the_curves_grow_while_dvc_trains_and_after_a_kill_go_on(tmp_path: Path) -> None:
+    """What is read meanwhile is whole, takes no lock, and is what an undisturbed run has too."""
+    repository = make(tmp_path / "watched", {"fine_tune.epochs": 12})
+    repository.dvc("repro", "fine_tune")
+    whole, before = (repository.path / "plots/model.csv").read_text(), results(repository)
+    head = len((repository.path / "plots/head.csv").read_text().splitlines()) - 1
+    repository.commit("Run")
+    log = tmp_path / "log"
+    seen = grown(repository, log, until=7)
+    assert len(seen) >= 3
+    assert all(whole.startswith(text) and text.endswith("\n") for text in seen)
+    # DVC and git see a training that isn't finished; and what is there is not half an epoch.
+    assert repository.run("git", "status", "--porcelain").split() == [
+        *("M", "metrics/model.json"),
+        *("M", "plots/model.csv"),
+    ]
+    repository.dvc("repro", "--force", "--single-item", "fine_tune")
+    assert (repository.path / "plots/model.csv").read_text() == whole
+    assert results(repository) == before
+    assert repository.run("git", "status", "--porcelain") == ""
+    text = log.read_bytes().decode()
+    assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f]", text) == []
+    assert re.findall(r"^epoch (\d+) of 12: loss ", text, re.MULTILINE)[:3] == ["1", "2", "3"]
+    shown = repository.run(sys.executable, "src/watch.py", "--once")
+    last = whole.splitlines()[-1].split(",")
+    assert f"epoch {head + 12}: 12 of fine-tuning, after {head} of the head" in shown
+    assert f"accuracy {float(last[3]):.4f} training, {float(last[4]):.4f} validation" in shown
+    assert f"loss     {float(last[1]):.4f} training, {float(last[2]):.4f} validation" in shown
+
+
+def grown(repository: Repository, log: Path, until: int) -> list[str]:
+    """Run stage `fine_tune` until so many epochs are seen, and kill it: the curves as they grew."""
+    curves = repository.path / "plots/model.csv"
+    seen: list[str] = []
+    with log.open("wb") as file:
+        words = ("-m", "dvc", "repro", "--force", "--single-item", "fine_tune")
+        process = start(repository, *words, output=file)
+        try:
+            while not seen or seen[-1].count("\n") - 1 < until:
+                assert process.poll() is None
+                if "epoch 1 of" in log.read_text() and (text := curves.read_text()) not in seen:
+                    seen.append(text)
+                    if len(seen) == 1:
+                        metrics = repository.dvc_json("metrics", "show")[""]["data"]
+                        assert 1 <= metrics["metrics/model.json"]["data"]["epochs"] < 12
+                time.sleep(0.01)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return seen
 
 
 def test_a_stage_that_a_killed_dvc_left_running_is_waited_for(tmp_path: Path) -> None:

@@ -327,6 +327,15 @@ def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
     assert not np.array_equal(*pairs[4])
 
 
+def test_a_loss_that_is_no_number_is_a_sentence(scratch: Run) -> None:
+    wild = scratch.params["fine_tune"] | {"optimizer": "sgd", "learning_rate": 1e30}
+    with pytest.raises(ThawError) as caught:
+        scratch.stages("fine_tune", fine_tune=wild)
+    assert str(caught.value) == (
+        "the loss of epoch 1 is no number; set a smaller fine_tune.learning_rate in params.yaml"
+    )
+
+
 def test_without_any_epochs_and_layers_nothing_would_be_trained(scratch: Run) -> None:
     with pytest.raises(ThawError, match=r"^params.yaml: head.epochs: 0: .*or fine_tune_at a layer"):
         scratch.stages("fine_tune", fine_tune_at=None)

@@ -2,6 +2,7 @@
 
 import thaw.quiet  # noqa: F401
 
+import re
 from pathlib import Path
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import picture
-from thaw import heads, images, models, training
+from thaw import heads, images, models, progress, training
 
 HEAD = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
 
@@ -164,6 +165,28 @@ def test_evaluate_equals_the_formula() -> None:
     found = training.evaluate(model, views)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     assert found["accuracy"] == pytest.approx(((logits > 0) == labels).mean())
+
+
+def test_in_a_log_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    fitted(2)
+    lines = capsys.readouterr().out.splitlines()
+    number = r"\d+\.\d{4}"
+    for epoch, line in enumerate(lines, start=1):
+        assert re.fullmatch(
+            rf"epoch {epoch} of {len(lines)}: loss {number}, accuracy {number}; "
+            rf"validation loss {number}, accuracy {number}; \d+\.\d s",
+            line,
+        )
+    assert len(lines) > 1
+
+
+def test_in_a_log_a_long_epoch_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    fitted(2)
+    told = capsys.readouterr().err
+    assert re.match(r"epoch 1 of \d+: 1 of (\d+) batches in \d+ s\n", told)
 
 
 def test_fit_draws_each_view_once_before_any_again() -> None:
