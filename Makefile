@@ -3,6 +3,7 @@
 # make recipes lists the published systems; make recipe NAME=vgg16-adam [SET="…"] [AS=…] runs one
 # make probe   the depth at which features stop being general: where fine_tune_at should lie
 # make report  this folder beside another revision or experiment, for a pull request: report/
+# make page    the current run as one HTML file that fetches nothing: page/index.html
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -12,7 +13,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe report bench bench-quick venv venv-demo venv-dev lock clean
+.PHONY: repro test recipes recipe probe report page bench bench-quick venv venv-demo venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -40,6 +41,9 @@ probe: venv
 # make report BASE=main HEAD=vgg16-adam
 report: venv
 	@python src/report.py "$(BASE)" "$(HEAD)"
+
+page: venv
+	@python src/page.py
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")
