@@ -154,13 +154,16 @@ def learning_curve(
         for part, shown in parts.items()
         for row in history
     ]
-    encoding = {
+    x = {
         "x": {
             "field": "epoch",
             "type": "quantitative",
-            "axis": {"tickMinStep": 1},
+            "axis": {"labelExpr": "datum.value % 1 ? '' : format(datum.value, 'd')"},
             "scale": {"zero": False, "nice": False, "padding": 8},
-        },
+        }
+    }
+    encoding = {
+        **x,
         "y": {"field": title, "type": "quantitative", "scale": {"zero": False, "padding": 10}},
         **_told_apart("pictures", list(parts.values())),
         "tooltip": [
@@ -178,7 +181,6 @@ def learning_curve(
     ]
     if starts is not None:
         rule = {"values": [{"epoch": starts + 0.5}]}
-        x = {"x": {"field": "epoch", "type": "quantitative"}}
         text = {"type": "text", "align": "right", "dx": -5, "text": "fine-tuning →"}
         place = {"expr": "height - 12"} if name == "accuracy" else 12  # where no curve is
         layers += [
