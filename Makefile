@@ -4,6 +4,7 @@
 # make probe   the depth at which features stop being general: where fine_tune_at should lie
 # make report  this folder beside another revision or experiment, for a pull request: report/
 # make page    the current run as one HTML file that fetches nothing: page/index.html
+# make demo    a page on this machine where a dropped photo gets its class and heat map
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -13,7 +14,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe report page bench bench-quick venv venv-demo venv-dev lock clean
+.PHONY: repro test recipes recipe probe report page demo bench bench-quick venv venv-demo venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -44,6 +45,9 @@ report: venv
 
 page: venv
 	@python src/page.py
+
+demo: venv-demo
+	@python src/demo.py $(if $(PORT),--port "$(PORT)")
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")
