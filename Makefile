@@ -4,6 +4,8 @@
 # make probe   the depth at which features stop being general: where fine_tune_at should lie
 # make report  this folder beside another revision or experiment, for a pull request: report/
 # make watch   the learning curves in the terminal while dvc repro runs in another
+# make page    the current run as one HTML file that fetches nothing: page/index.html
+# make demo    a page on this machine where a dropped photo gets its class and heat map
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -13,7 +15,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe report watch bench bench-quick venv venv-demo venv-dev lock clean
+.PHONY: repro test recipes recipe probe report watch page demo bench bench-quick venv venv-demo venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -45,6 +47,12 @@ report: venv
 # Of an experiment that runs in a copy: python src/watch.py --experiment
 watch: venv
 	@python src/watch.py
+
+page: venv
+	@python src/page.py
+
+demo: venv-demo
+	@python src/demo.py $(if $(PORT),--port "$(PORT)")
 
 # Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
 pictures = $(if $(SOURCE),--source "$(SOURCE)")

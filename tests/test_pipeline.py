@@ -26,6 +26,7 @@ STAGES = [
     "train_head",
     "fine_tune",
     "evaluate",
+    "model_card",
 ]
 CHANGES = {
     "dataset": "folder",
@@ -179,7 +180,7 @@ def experiment(fresh: Repository, first_run: str) -> Iterator[str]:  # noqa: ARG
 
 def test_repro_runs_every_stage_once(first_run: str) -> None:
     assert sorted(ran(first_run)) == sorted(STAGES)
-    assert ran(first_run)[-3:] == ["train_head", "fine_tune", "evaluate"]
+    assert ran(first_run)[-4:] == ["train_head", "fine_tune", "evaluate", "model_card"]
 
 
 def test_repro_makes_every_output(repository: Repository) -> None:
@@ -195,10 +196,9 @@ def test_repro_makes_every_output(repository: Repository) -> None:
 def test_git_keeps_the_small_files_and_dvc_the_rest(repository: Repository) -> None:
     tracked = repository.run("git", "ls-files").splitlines()
     assert {"dvc.lock", "metrics/evaluation.md", "plots/confusion.png"} <= set(tracked)
+    small = (".gitignore", "models/model_card.md")
     for path in tracked:
-        assert not path.startswith(("data/", "models/", "plots/pictures")) or path.endswith(
-            ".gitignore"
-        )
+        assert not path.startswith(("data/", "models/", "plots/pictures")) or path.endswith(small)
     assert repository.run("git", "status", "--porcelain") == ""
 
 
@@ -287,7 +287,7 @@ def test_a_change_touches_these_stages_first(
     repository: Repository, changes: dict[str, object], stages: set[str]
 ) -> None:
     repository.edit(changes)
-    assert set(repository.dvc_json("status")) == stages
+    assert set(repository.dvc_json("status")) == stages | {"model_card"}  # which says all
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_after_a_stage_these_run_too(
     repository: Repository, stage: str, downstream: set[str]
 ) -> None:
     output = repository.dvc("repro", "--dry", "--force", "--downstream", stage)
-    assert set(ran(output)) == {stage, *downstream}
+    assert set(ran(output)) == {stage, *downstream, "model_card"}
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_forced_run_after_gc_on_one_core_gives_the_same_bytes(repository: Repo
 
 
 def test_an_experiment_runs_fine_tuning_and_evaluation_alone(experiment: str) -> None:
-    assert ran(experiment) == ["fine_tune", "evaluate"]
+    assert ran(experiment) == ["fine_tune", "evaluate", "model_card"]
 
 
 @pytest.mark.usefixtures("experiment")

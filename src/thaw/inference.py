@@ -51,7 +51,7 @@ class Classifier:
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
             self.resize: str = json.loads(facts["resize"])
-            self._symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
+            self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
         except Exception as error:  # ONNX Runtime's errors share no class
             raise ThawError(
@@ -74,9 +74,9 @@ class Classifier:
         count = len(set(self.classes))
         if count != len(self.classes) or gives.shape[1:] != [1 if count == 2 else count]:
             raise ValueError(f"it gives {gives.shape[1:]} logits for {self.classes}")
-        if not self._symmetries or not all(
+        if not self.symmetries or not all(
             turns in range(4) and isinstance(mirrored, bool) and isinstance(inverted, bool)
-            for turns, mirrored, inverted in self._symmetries
+            for turns, mirrored, inverted in self.symmetries
         ):
             raise ValueError("symmetries is no list of turns and mirrorings")
 
@@ -87,7 +87,7 @@ class Classifier:
 
     def probabilities(self, pixels: images.Pixels) -> Array:
         """(classes,) of one picture, averaged over the symmetric views the model was made for."""
-        views = [images.symmetric(pixels, *symmetry) for symmetry in self._symmetries]
+        views = [images.symmetric(pixels, *symmetry) for symmetry in self.symmetries]
         mean: Array = probabilities(self.logits(np.stack(views))).mean(axis=0)
         return mean
 

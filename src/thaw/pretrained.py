@@ -39,6 +39,7 @@ class Entry(BaseModel):
     member: str
     format: Literal["tfhub-mobilenet-v2", "onnx-vgg"]
     about: str = ""
+    licence: str = "not stated"
 
 
 def load(

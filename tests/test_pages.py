@@ -1,0 +1,132 @@
+"""What the page shows, from plain values."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import pixels
+from thaw import pages
+
+EPOCHS = [
+    {
+        "epoch": float(epoch),
+        "train_loss": 1 / epoch,
+        "validation_loss": 1.1 / epoch,
+        "train_accuracy": 1 - 0.1 / epoch,
+        "validation_accuracy": 1 - 0.2 / epoch,
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+def test_a_drawing_runs_down_and_leaves_out_what_follows() -> None:
+    stages = {name: f"does {name}" for name in ("get", "split", "weights", "train", "judge")}
+    edges = [("get", "split"), ("split", "train"), ("get", "train"), ("weights", "train")]
+    found = pages.drawing(stages, [*edges, ("train", "judge"), ("get", "judge")])
+    places = {node["name"]: (node["x"], node["y"]) for node in found.nodes}
+    assert [node["name"] for node in found.nodes] == ["get", "split", "weights", "train", "judge"]
+    assert places["split"][1] == places["weights"][1] < places["train"][1] < places["judge"][1]
+    assert len(found.edges) == 4
+    assert found.nodes[0]["about"] == "does get"
+    for x, y in places.values():
+        assert found.box / 2 <= x <= found.width - found.box / 2
+        assert 0 <= y <= found.height - found.tall
+    assert len(set(places.values())) == len(places)
+
+
+def test_parameters_lie_in_their_groups() -> None:
+    params = {"seed": 1, "source": None, "head": {"hidden": [4, 2], "pooling": "max"}}
+    assert pages.grouped(params) == [
+        ("general", [("seed", "1"), ("source", "null")]),
+        ("head", [("hidden", "[4, 2]"), ("pooling", "max")]),
+    ]
+
+
+def rows(loss: float) -> dict[str, dict[str, object]]:
+    names = ("precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error")
+    values = dict.fromkeys(("accuracy", *names), 0.5) | {"loss": loss}
+    within = dict.fromkeys(values, (0.25, 0.75)) | {"loss": (loss / 2, 2 * loss)}
+    return {row["title"]: row for row in pages.scores([values, values], [within, within])}
+
+
+def test_a_metric_has_its_value_interval_and_bar() -> None:
+    found = rows(0.4)
+    cell = found["accuracy"]["cells"][1]
+    assert cell == {
+        "value": "0.5000",
+        "interval": "[0.2500, 0.7500]",
+        "low": 25.0,
+        "wide": 50.0,
+        "at": 50.0,
+    }
+    assert found["accuracy"]["note"] == ""
+    assert found["cross-entropy"]["note"] == "lower is better"
+    assert found["cross-entropy"]["cells"][0]["at"] == 40.0
+
+
+def test_a_bar_that_is_longer_than_one_says_where_it_ends() -> None:
+    row = rows(2.0)["cross-entropy"]
+    assert row["note"] == "lower is better, bar ends at 4.00"
+    assert row["cells"][0] == {
+        "value": "2.0000",
+        "interval": "[1.0000, 4.0000]",
+        "low": 25.0,
+        "wide": 75.0,
+        "at": 50.0,
+    }
+
+
+def test_a_confusion_matrix_counts_and_gives_shares_of_rows() -> None:
+    labels = np.array([0, 0, 0, 0, 1])
+    shares = np.eye(3)[[0, 0, 0, 1, 1]]
+    found = pages.confusion(labels, shares, 3)
+    assert [[cell["count"] for cell in row] for row in found] == [[3, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert [[cell["share"] for cell in row] for row in found] == [[75, 25, 0], [0, 100, 0], [0] * 3]
+
+
+@pytest.mark.parametrize("starts", [None, 2])
+def test_a_learning_curve_has_a_border_where_fine_tuning_starts(starts: int | None) -> None:
+    spec = pages.learning_curve(EPOCHS, starts, "loss", "cross-entropy")
+    values = spec["data"]["values"]
+    assert {(row["epoch"], row["pictures"], row["cross-entropy"]) for row in values} == {
+        (epoch, kind, first / epoch)
+        for epoch in (1, 2, 3)
+        for kind, first in (("training", 1), ("validation", 1.1))
+    }
+    rules = [layer["data"]["values"] for layer in spec["layer"] if "data" in layer]
+    assert rules == ([] if starts is None else [[{"epoch": 2.5}]] * 2)
+
+
+def test_a_curve_keeps_the_order_of_its_points() -> None:
+    points = [{"fpr": 0.0, "tpr": y, "threshold": 1 - y} for y in (0.0, 0.5, 0.2)]
+    spec = pages.curve({"head only": points, "fine-tuned": points[:1]}, "fpr", "tpr", ("x", "y"))
+    values = spec["data"]["values"]
+    assert [row["place"] for row in values] == [0, 1, 2, 0]
+    assert [row["model"] for row in values] == ["head only"] * 3 + ["fine-tuned"]
+    assert all(layer["encoding"]["x"]["field"] == "fpr" for layer in spec["layer"])
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "smaller"),
+    [((200, 100), 50, (50, 25)), ((20, 10), 50, (20, 10)), ((200, 100), None, (200, 100))],
+)
+def test_a_picture_becomes_an_address(
+    size: tuple[int, int], side: int | None, smaller: tuple[int, int]
+) -> None:
+    image = Image.fromarray(pixels(1, *size))
+    head, _, content = pages.webp(image, side).partition(",")
+    assert head == "data:image/webp;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as opened:
+        assert (opened.format, opened.size) == ("WEBP", smaller)
+
+
+def test_no_text_ends_the_script_that_holds_it() -> None:
+    texts = ["</script><script>alert(1)</script>", "<!--", "\u2028", "é \\u003c"]
+    found = pages.embedded({"texts": texts})
+    assert not re.search("[<\u2028]", found)
+    assert json.loads(found) == {"texts": texts}
