@@ -125,8 +125,9 @@ def test_an_uploaded_picture_gets_class_confidence_and_heat_map(
     assert metric(page, "confidence") == f"{expected.probabilities[best]:.1%}"
     first = heat(page, model.classes[best])
     other = model.classes[1 - best]
-    page.locator("[data-testid=stSelectbox] [role=combobox]").click()
-    page.locator("[role=option]", has_text=re.compile(f"^{other}$")).click()
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.get_by_role("combobox").press("ArrowDown")
+    page.get_by_role("option", name=other, exact=True).click()
     assert heat(page, other) != first
 
 

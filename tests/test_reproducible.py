@@ -187,7 +187,7 @@ def test_two_experiments_at_once_are_those_of_each_alone(
     repository.dvc("queue", "start", "--jobs", "2")
     for name, changes in EXPERIMENTS.items():
         stranger.edit(changes)
-        stranger.dvc("repro", "fine_tune", "evaluate")
+        stranger.dvc("repro")
         alone = results((stranger.path / "dvc.lock").read_text())
         stranger.restore()
         deadline = time.monotonic() + 240
