@@ -172,6 +172,19 @@ def test_a_second_run_does_nothing(machine: Machine) -> None:
     assert len(machine.modules) == 2
 
 
+def test_what_one_command_installed_the_others_do_not_install_again(machine: Machine) -> None:
+    for name in ("demo", "dev"):
+        (machine.home / f"requirements-{name}.txt").write_text("nothing==1\nmore==1\n")
+    made(machine, installs=True)
+    demo, dev = (["requirements.txt", f"requirements-{name}.txt"] for name in ("demo", "dev"))
+    for count, files in [(3, dev), (3, []), (3, dev), (4, demo), (4, dev), (4, demo), (4, [])]:
+        assert machine.run(*files).returncode == 0
+        assert len(machine.modules) == count
+    (machine.home / "requirements-dev.txt").write_text("nothing==2\nmore==1\n")
+    assert machine.run().returncode == 0
+    assert len(machine.modules) == 5
+
+
 def test_other_requirements_are_installed_into_the_same_venv(machine: Machine) -> None:
     made(machine, installs=True)
     (machine.home / "requirements.txt").write_text("nothing==2\n")

@@ -6,10 +6,26 @@ set -eu
 cd "$(dirname "$0")/.."
 check='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
+# The stamp holds the checksum of all the files, which pin the same versions, and which of them are
+# installed: after `make test`, `make repro` has nothing to do.
 stamp=.venv/.requirements
-wanted=$(cat "$@" | cksum)
-if [ -x .venv/bin/python ] && [ "$(cat "$stamp-$#" 2>/dev/null)" = "$wanted" ] &&
-    .venv/bin/python -c pass 2>/dev/null; then
+wanted=$(cat requirements*.txt | cksum)
+installed=
+if [ -x .venv/bin/python ] && .venv/bin/python -c pass 2>/dev/null; then
+    installed=$(cat "$stamp" 2>/dev/null || true)
+fi
+case $installed in
+"$wanted "*) installed="${installed#"$wanted"} " ;;
+*) installed=" " ;;
+esac
+missing=
+for file in "$@"; do
+    case $installed in
+    *" $file "*) ;;
+    *) missing="$missing $file" ;;
+    esac
+done
+if [ -z "$missing" ]; then
     exit 0
 fi
 
@@ -41,11 +57,11 @@ set_of_files=
 for file in "$@"; do
     set_of_files="$set_of_files --requirement $file"
 done
-rm -f "$stamp"-*
+rm -f "$stamp"
 # shellcheck disable=SC2086
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check $set_of_files; then
     echo "error: pip could not install $*; check the network and \`pip config list\`," \
         "then run this again" >&2
     exit 1
 fi
-printf '%s\n' "$wanted" >"$stamp-$#"
+printf '%s%s%s\n' "$wanted" "$installed" "${missing# }" >"$stamp"
