@@ -39,13 +39,25 @@ SOURCES = "\n".join(
     )
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = {"dvc", "git", "make", "pip", "pytest", "python", "sha256sum", "source", "stat"}
+PROGRAMS = {
+    "dvc",
+    "git",
+    "make",
+    "pip",
+    "playwright",
+    "pytest",
+    "python",
+    "sha256sum",
+    "source",
+    "stat",
+}
 # Words of other tools, forms of an address and of a file's name, and a name in the examples.
 FOREIGN = {
     *(
         "--dry",
         "--local",
         ".dvc/config.local",
+        "apt-get install chromium",
         "elu",
         "gelu",
         "leaves",
@@ -237,6 +249,7 @@ def test_the_numbers_in_the_drawing() -> None:
 
 def test_the_container_makes_what_the_makefile_makes() -> None:
     container = json.loads(text(ROOT / ".devcontainer/devcontainer.json"))
+    assert container["onCreateCommand"] in text(ROOT / ".gitlab-ci.yml")
     program, target = container["postCreateCommand"].split()
     assert program == "make"
     assert target in TARGETS

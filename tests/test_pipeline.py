@@ -183,6 +183,12 @@ def test_repro_runs_every_stage_once(first_run: str) -> None:
     assert ran(first_run)[-4:] == ["train_head", "fine_tune", "evaluate", "model_card"]
 
 
+def test_the_readme_draws_the_pipeline(repository: Repository) -> None:
+    drawing = repository.dvc("dag", "--mermaid").strip()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{drawing}\n```" in readme
+
+
 def test_repro_makes_every_output(repository: Repository) -> None:
     stages = yaml.safe_load((repository.path / "dvc.yaml").read_text())["stages"]
     for stage in stages.values():

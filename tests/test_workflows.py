@@ -18,6 +18,7 @@ OTHERS = (
     ".venv/bin/dvc pull --allow-missing --run-cache",
     "cat report/report.md",
     'sh tools/post_report.sh "$NUMBER"',
+    "apt-get update && apt-get install --yes --no-install-recommends chromium",  # as in .ci/run
     'git fetch origin "${CI_MERGE_REQUEST_TARGET_BRANCH_NAME:-$CI_DEFAULT_BRANCH}"',
 )
 
