@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import stage
@@ -23,6 +23,7 @@ from thaw.serialize import read_csv
 PHASES = ("head", "model")
 COPIES = (".dvc/tmp/exps", ".dvc/tmp/exps/standalone")
 PAUSE = 0.5  # seconds between two looks
+PATIENCE = 30  # seconds in which fine-tuning follows a new head, if it does
 NOTHING = "no training has begun here; `dvc repro` starts one"
 # The terminal's other screen, without a cursor, and back.
 OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -33,9 +34,19 @@ ERASE = "\x1b[H\x1b[J"
 class State:
     """What there is to draw."""
 
-    history: list[terminal.Row]
-    fine_tuning_starts: int | None
+    head: list[terminal.Row]
+    model: list[terminal.Row]
+    head_ended: bool
     ended: bool
+
+    @property
+    def history(self) -> list[terminal.Row]:
+        return self.head + self.model
+
+    @property
+    def fine_tuning_starts(self) -> int | None:
+        """The last epoch of the head's training."""
+        return int(self.model[0]["epoch"]) - 1 if self.model else None
 
 
 def arguments() -> argparse.Namespace:
@@ -65,7 +76,7 @@ def read(folder: Path) -> State:
     final = [_is_final(folder / stage.METRICS / f"{name}.json") for name in PHASES]
     if not final[0]:
         model = []  # of an earlier head
-    return State(head + model, int(model[0]["epoch"]) - 1 if model else None, all(final))
+    return State(head, model, final[0], all(final))
 
 
 def _rows(path: Path) -> list[terminal.Row]:
@@ -84,6 +95,14 @@ def _is_final(path: Path) -> bool:
         return False
 
 
+def _written(path: Path) -> int | None:
+    """When, in nanoseconds; None where it isn't there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
     if not state.history:
         return NOTHING
@@ -93,11 +112,18 @@ def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
 def follow(folder: Path, colour: bool) -> State:
     """Draw at every change, until a training that was seen has ended, or Ctrl-C; the last state."""
     state = read(folder)
-    shown = None
+    shown = earlier = None
+    head_seen = 0.0
     began = False
     with _screen(), suppress(KeyboardInterrupt):
         while (folder / "dvc.yaml").is_file():  # DVC removes its copy when that is done
             state = read(folder)
+            written = _written(folder / stage.METRICS / "model.json")
+            if not state.head_ended:
+                earlier, head_seen = written, time.monotonic()
+            elif written == earlier and time.monotonic() - head_seen < PATIENCE:
+                # Of an earlier head still. It stays where the new head came out the same.
+                state = replace(state, model=[], ended=False)
             began |= not state.ended
             size = shutil.get_terminal_size()
             if shown != (now := (state.history, began, size)):

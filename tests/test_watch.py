@@ -152,6 +152,23 @@ def test_in_a_terminal_it_redraws_and_leaves_the_last_curves(folder: Path) -> No
     assert len(left.rstrip().splitlines()) == 23
 
 
+def test_between_head_and_fine_tuning_it_waits(folder: Path) -> None:
+    """The metrics of an earlier model stay until DVC runs fine-tuning."""
+    write(folder, "head", HEAD[:1], final=False)
+    write(folder, "model", MODEL, final=True)
+    terminal = Terminal(folder)
+    terminal.until("epoch 1: head")
+    write(folder, "head", HEAD, final=True)
+    terminal.until("epoch 2: head")
+    time.sleep(2)
+    assert terminal.process.poll() is None
+    write(folder, "model", [(3, 0.35, 0.25, 0.95, 0.9375)], final=True)
+    shown = terminal.rest()
+    assert terminal.process.wait(60) == 0
+    assert "validation (best 0.9375, epoch 3)" in shown.partition(LEAVE)[2]
+    assert "0.8125" not in shown
+
+
 @pytest.mark.parametrize("moment", ["no training", "training"])
 def test_ctrl_c_ends_it_cleanly(folder: Path, moment: str) -> None:
     if moment == "training":
