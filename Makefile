@@ -6,6 +6,7 @@
 # make watch   the learning curves in the terminal while dvc repro runs in another
 # make page    the current run as one HTML file that fetches nothing: page/index.html
 # make demo    a page on this machine where a dropped photo gets its class and heat map
+# make export  the model as SavedModel, LiteRT and 8-bit LiteRT, compared: export/
 # make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
 # All make .venv from the pinned requirements first. Then: source .venv/bin/activate
 
@@ -15,7 +16,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: repro test recipes recipe probe report watch page demo bench bench-quick venv venv-demo venv-dev lock clean
+.PHONY: repro test recipes recipe probe report watch page demo export bench bench-quick venv venv-demo venv-dev lock clean
 
 repro: venv
 	@dvc repro
@@ -50,6 +51,10 @@ watch: venv
 
 page: venv
 	@python src/page.py
+
+# make export FORMATS="saved_model tflite int8", which are all, or some of them
+export: venv
+	@python src/export.py $(FORMATS)
 
 demo: venv-demo
 	@python src/demo.py $(if $(PORT),--port "$(PORT)")

@@ -327,10 +327,10 @@ def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
     assert not np.array_equal(*pairs[4])
 
 
-def test_a_loss_that_is_no_number_is_a_sentence(scratch: Run) -> None:
-    wild = scratch.params["fine_tune"] | {"optimizer": "sgd", "learning_rate": 1e30}
-    with pytest.raises(ThawError) as caught:
-        scratch.stages("fine_tune", fine_tune=wild)
+def test_a_loss_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(ThawError) as caught:
+        trained.show("model", [(1, float("nan"), 0.5, 0.5, 0.5)])
+    assert list(tmp_path.iterdir()) == []
     assert str(caught.value) == (
         "the loss of epoch 1 is no number; set a smaller fine_tune.learning_rate in params.yaml"
     )
