@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import stage
 from thaw import exports, images, models
 from thaw.cores import available
-from thaw.errors import ThawError, run
+from thaw.errors import ThawError, reason, run
 from thaw.inference import Classifier, probabilities
 from thaw.progress import track
 from thaw.serialize import read_csv, write_bytes, write_json, write_text
@@ -126,7 +126,7 @@ def measure(found: dict[str, exports.Logits], pictures: Pictures, what: str) -> 
     measured = {}
     for name, each in logits.items():
         means = [probabilities(of_views).mean(axis=0).argmax() for of_views in each]
-        measured[name] = Measured(np.stack(each), int((means == pictures.labels).sum()))
+        measured[name] = Measured(np.stack(each), int((np.array(means) == pictures.labels).sum()))
     return measured
 
 
@@ -158,11 +158,17 @@ def int8(model: keras.Model, classifier: Classifier, seed: int) -> tuple[bytes |
     for way in exports.WAYS:
         print(f"int8: {way.about}")
         content = exports.to_int8(model, calibration, way)
-        lite = {"int8": exports.tflite_logits(content)}
+        try:
+            lite = {"int8": exports.tflite_logits(content)}
+        except RuntimeError as error:
+            print(f"int8: {way.about}: LiteRT can't run it ({reason(error)})")
+            continue
         lost.append(whole - measure(lite, validation, "validation, int8")["int8"].accuracy)
         print(f"int8: {way.about}: {lost[-1]:.2%} of validation accuracy lost")
         if lost[-1] < MOST_LOST:
             return content, f"in integers: {way.about}; {lost[-1]:.2%} of validation accuracy lost"
+    if not lost:
+        return None, "int8 is not written: LiteRT can't run this network in integers"
     return None, (
         f"int8 is not written: it would lose {min(lost):.2%} of validation accuracy, and "
         f"{MOST_LOST:.1%} is too much"
