@@ -26,7 +26,7 @@ test: venv-dev
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest --numprocesses 2 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 recipes: venv
 	@python src/recipe.py

@@ -88,7 +88,7 @@ def test_killed_at_random_moments_the_result_is_the_same(
 ) -> None:
     undisturbed = make(tmp_path / "undisturbed", changes)
     took = {}
-    for stage in STAGES:
+    for stage in STAGES if not changes else STAGES[: STAGES.index("fine_tune") + 1]:
         began = time.monotonic()
         undisturbed.dvc("repro", "--single-item", stage)
         took[stage] = time.monotonic() - began
@@ -97,8 +97,8 @@ def test_killed_at_random_moments_the_result_is_the_same(
     generator = random.Random(1)
     # With live views only the trainings differ.
     for stage in STAGES if not changes else ("train_head", "fine_tune"):
-        for name in STAGES[: STAGES.index(stage)] if changes and stage == "train_head" else ():
-            killed.dvc("repro", "--single-item", name)
+        if changes and stage == "train_head":
+            killed.dvc("repro", "extract_features")
         kill(killed, stage, after(generator.uniform(0.3, took[stage])))
         if stage == "fine_tune":
             kept = killed.path / CHECKPOINT
@@ -110,7 +110,7 @@ def test_killed_at_random_moments_the_result_is_the_same(
     expected = results(undisturbed)
     found = results(killed)
     assert found == {stage: expected[stage] for stage in found}
-    assert set(STAGES) - set(found) <= {"evaluate", "model_card"}
+    assert set(found) == set(expected)
     assert leftovers(killed) == []
     killed.run("git", "add", "--all")
     assert "unfinished" not in killed.run("git", "ls-files")
