@@ -65,7 +65,7 @@ def test_in_float32_every_format_gives_the_logits_of_keras(name: str, tmp_path: 
         np.testing.assert_allclose(logits(pictures()), expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("way", exports.WAYS, ids=["whole", "head", "careful"])
+@pytest.mark.parametrize("way", exports.WAYS, ids=["whole", "head", "half", "third"])
 def test_in_integers_the_file_is_small_and_the_logits_are_near(
     way: exports.Way,
 ) -> None:
