@@ -1,6 +1,11 @@
-"""The order of the test files."""
+"""The order of the test files, and Ctrl-C for what they start."""
+
+import signal
 
 import pytest
+
+# A shell has a job in the background ignore it, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Those that drive `dvc` and browsers, slowest first: begun last, one would run alone at the end.
 SLOW = (
