@@ -23,27 +23,22 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-import yaml  # noqa: E402
-
 import stage  # noqa: E402
 import train_head  # noqa: E402
 import trained  # noqa: E402
-from thaw import (  # noqa: E402
-    backbones,
-    datasets,
-    features,
-    heads,
-    images,
-    inference,
-    metrics,
-    models,
-    networks,
-    params,
-    runtime,
-    screening,
-    splits,
-    training,
-)
+import yaml  # noqa: E402
+
+from thaw.core import params
+from thaw.datasets import labels
+from thaw.datasets.labels import Labelled
+from thaw.evaluation import inference, metrics
+from thaw.features import cache
+from thaw.networks import backbones, onnx_export, scratch
+from thaw.pictures import sessions
+from thaw.pictures.augmentation import Augmentation
+from thaw.splitting import screening, splits
+from thaw.training import classifiers, heads, loop
+from thaw.training.views import Reader, Views
 
 SHOWN = ("accuracy", "f1", "roc_auc")
 
@@ -69,18 +64,18 @@ def main() -> None:
 
 def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> dict[str, object]:
     """Metrics of both models, for each seed, on the part named."""
-    training.prepare(chosen.seed, chosen.threads)
-    pictures = datasets.read_labels(stage.RAW)
+    loop.prepare(chosen.seed, chosen.threads)
+    pictures = labels.read_labels(stage.RAW)
     facts = stage.read_dataset()
     content, _ = screening.screen(
         pictures, stage.IMAGES, chosen.on_bad_image, folder / "bad_images.csv"
     )
-    options = networks.Options(**chosen.network.model_dump())
+    options = scratch.Options(**chosen.network.model_dump())
     base = backbones.load(
         chosen.base_model, chosen.image_size, stage.WEIGHTS, chosen.feature_layer, options
     )
     cut = None if chosen.feature_layer is None else base.layers[-1].name
-    cached = features.Facts(
+    cached = cache.Facts(
         chosen.base_model,
         chosen.image_size,
         chosen.resize,
@@ -90,15 +85,15 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
         base.layers[boundary].name,
         chosen.cache.bottleneck,
         facts["classes"],
-        images.Augmentation(**chosen.augment.model_dump()),
+        Augmentation(**chosen.augment.model_dump()),
         chosen.seed,
         cut,
     )
-    extractor = features.extractor(base, chosen.image_size, boundary, chosen.cache.bottleneck)
-    session = runtime.session(models.to_onnx(extractor))
+    extractor = cache.extractor(base, chosen.image_size, boundary, chosen.cache.bottleneck)
+    session = sessions.session(onnx_export.to_onnx(extractor))
     views = cached.augmentation.count
     paths = [picture.path for picture in pictures]
-    features.extract(session, stage.IMAGES, paths, cached, views, folder, "all")
+    cache.extract(session, stage.IMAGES, paths, cached, views, folder, "all")
     rows: dict[str, list[dict[str, float]]] = {"head": [], "fine_tuned": []}
     for seed in seeds:
         one = chosen.model_copy(update={"seed": seed})
@@ -114,8 +109,8 @@ def repeat(chosen: params.Params, seeds: list[int], part: str, folder: Path) -> 
 
 def run(
     chosen: params.Params,
-    facts: features.Facts,
-    pictures: list[datasets.Labelled],
+    facts: cache.Facts,
+    pictures: list[Labelled],
     content: dict[str, str],
     published: dict[str, float | None],
     folder: Path,
@@ -136,15 +131,15 @@ def run(
         for name in splits.SPLITS
     }
     labels = np.array([facts.classes.index(picture.label) for picture in pictures])
-    bottleneck = features.read(folder, "all_bottleneck")
-    boundary = features.read(folder, "all_boundary")
+    bottleneck = cache.read(folder, "all_bottleneck")
+    boundary = cache.read(folder, "all_boundary")
     select = heads.selector(chosen.head.pooling, facts.bottleneck)
     keras.utils.set_random_seed(chosen.seed)
 
-    def views(name: str, reader: training.Reader, train: bool) -> training.Views:
+    def views(name: str, reader: Reader, train: bool) -> Views:
         rows = number[name]
-        weights = training.balanced(labels[rows]) if chosen.class_weight == "balanced" else None
-        return training.Views(
+        weights = views.balanced(labels[rows]) if chosen.class_weight == "balanced" else None
+        return Views(
             lambda some, turns: reader(rows[some], turns),
             labels[rows],
             batch_size=chosen.batch_size,
@@ -158,11 +153,11 @@ def run(
     if chosen.head.standardize or not by_optimizer:
         moments = heads.moments(bottleneck[number["train"]], select)
     head = heads.layers(trained.head_spec(chosen), len(facts.classes), *moments)
-    pooled = training.from_cache(bottleneck, select)
-    alone = models.head_alone(head, pooled(np.array([0]), np.array([0])).shape[1:])
+    pooled = views.from_cache(bottleneck, select)
+    alone = classifiers.head_alone(head, pooled(np.array([0]), np.array([0])).shape[1:])
     if by_optimizer:
         validation = views("validation", pooled, False)
-        training.fit(alone, views("train", pooled, True), validation, trained.recipe(chosen.head))
+        loop.fit(alone, views("train", pooled, True), validation, trained.recipe(chosen.head))
     else:
         train, rows = number["train"], number["validation"]
         train_head.fit_linear(
@@ -179,23 +174,23 @@ def run(
     base = trained.base_model(chosen, facts)
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)
-    whole = models.classifier(base, head, chosen.head.pooling, facts.image_size)
+    whole = classifiers.classifier(base, head, chosen.head.pooling, facts.image_size)
     thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at", facts.feature_layer)
     backbones.freeze_below(base, thawed)
-    readers = {"boundary": training.from_cache(boundary)}
-    if width := models.width_below(base, facts.boundary):
-        readers["below"] = training.from_cache(bottleneck[..., :width])
-    reader = training.together(readers)
+    readers = {"boundary": views.from_cache(boundary)}
+    if width := classifiers.width_below(base, facts.boundary):
+        readers["below"] = views.from_cache(bottleneck[..., :width])
+    reader = views.together(readers)
     top = trained.top(chosen, whole, base, facts.boundary)
     validation = views("validation", reader, False)
-    training.fit(top, views("train", reader, True), validation, trained.recipe(chosen.fine_tune))
+    loop.fit(top, views("train", reader, True), validation, trained.recipe(chosen.fine_tune))
     found["fine_tuned"] = score(top, reader, labels, number[part], chosen, boundary.shape[1])
     return found
 
 
 def score(
     model: object,
-    reader: training.Reader,
+    reader: Reader,
     labels: np.ndarray,
     rows: np.ndarray,
     chosen: params.Params,

@@ -3,7 +3,7 @@
 Runs in a folder where `extract_features` has run.
 """
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -12,27 +12,32 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnxruntime
-
 import stage
 import trained
+
 from processes import Job, serve
-from thaw import backbones, features, heads, images, models, params, runtime, training
-from thaw.serialize import read_csv
+from thaw.core import params
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.networks import backbones, onnx_export
+from thaw.pictures import decoding, sessions
+from thaw.pictures.threads import in_threads
+from thaw.training import classifiers, heads, loop
 
 SCRATCH = Path("scratch")
 
 
 def backbone() -> keras.Model:
     """The pretrained network of the cache."""
-    return trained.base_model(stage.read_params(), features.read_facts(stage.FEATURES))
+    return trained.base_model(stage.read_params(), cache.read_facts(stage.FEATURES))
 
 
 @cache
 def extractor() -> onnxruntime.InferenceSession:
     """The frozen network, as `extract_features` exports it."""
-    facts = features.read_facts(stage.FEATURES)
-    model = features.extractor(backbone(), facts.image_size, facts.boundary, facts.bottleneck)
-    return runtime.session(models.to_onnx(model))
+    facts = cache.read_facts(stage.FEATURES)
+    model = cache.extractor(backbone(), facts.image_size, facts.boundary, facts.bottleneck)
+    return sessions.session(onnx_export.to_onnx(model))
 
 
 def training_pictures() -> list[str]:
@@ -41,17 +46,17 @@ def training_pictures() -> list[str]:
 
 def network() -> Job:
     """The frozen network, on pictures in memory, in as many threads as there are cores."""
-    session, facts = extractor(), features.read_facts(stage.FEATURES)
+    session, facts = extractor(), cache.read_facts(stage.FEATURES)
     source = session.get_inputs()[0].name
     pictures = [
-        images.load(stage.IMAGES / path, facts.image_size, facts.resize)
+        decoding.load(stage.IMAGES / path, facts.image_size, facts.resize)
         for path in training_pictures()
     ]
     whole = np.stack(pictures).astype(np.float32)
-    batches = np.split(whole, range(features.BATCH, len(whole), features.BATCH))
+    batches = np.split(whole, range(cache.BATCH, len(whole), cache.BATCH))
 
     def job() -> int:
-        found = images.in_threads(lambda batch: session.run(None, {source: batch}), batches)
+        found = in_threads(lambda batch: session.run(None, {source: batch}), batches)
         return sum(len(outputs[0]) for outputs in found)
 
     session.run(None, {source: batches[0]})
@@ -60,10 +65,10 @@ def network() -> Job:
 
 def extraction(views: int) -> Job:
     """The frozen network on picture files, its results written; `views` 0 for pictures as such."""
-    session, facts = extractor(), features.read_facts(stage.FEATURES)
+    session, facts = extractor(), cache.read_facts(stage.FEATURES)
 
     def job(paths: list[str]) -> int:
-        features.extract(session, stage.IMAGES, paths, facts, views, SCRATCH, "train")
+        cache.extract(session, stage.IMAGES, paths, facts, views, SCRATCH, "train")
         return len(paths) * max(views, 1)
 
     paths = training_pictures()
@@ -73,19 +78,19 @@ def extraction(views: int) -> Job:
 
 def fine_tuning(chosen: params.Params, validated: bool) -> Job:
     """An epoch of fine-tuning from the cache, as in `fine_tune`, with or without validation."""
-    facts, base = features.read_facts(stage.FEATURES), backbone()
+    facts, base = cache.read_facts(stage.FEATURES), backbone()
     head = heads.layers(trained.head_spec(chosen), len(facts.classes))
-    classifier = models.classifier(base, head, chosen.head.pooling, facts.image_size)
+    classifier = classifiers.classifier(base, head, chosen.head.pooling, facts.image_size)
     assert chosen.fine_tune_at is not None
     thawed = backbones.layer_index(base, chosen.fine_tune_at, "fine_tune_at")
     backbones.freeze_below(base, thawed)
     top = trained.top(chosen, classifier, base, facts.boundary)
-    width = models.width_below(base, facts.boundary)
+    width = classifiers.width_below(base, facts.boundary)
     train, validation = trained.boundary_views(chosen, width)
-    training.compile_model(top, trained.recipe(chosen.fine_tune), len(train))
-    counted = [features.read(stage.FEATURES, "train_labels")]
+    loop.compile_model(top, trained.recipe(chosen.fine_tune), len(train))
+    counted = [cache.read(stage.FEATURES, "train_labels")]
     if validated:
-        counted.append(features.read(stage.FEATURES, "validation_labels"))
+        counted.append(cache.read(stage.FEATURES, "validation_labels"))
 
     def job() -> int:
         top.fit(train, validation_data=validation if validated else None, shuffle=False, verbose=0)
@@ -97,7 +102,7 @@ def fine_tuning(chosen: params.Params, validated: bool) -> Job:
 
 if __name__ == "__main__":
     chosen = stage.read_params()
-    training.prepare(chosen.seed, chosen.threads)
+    loop.prepare(chosen.seed, chosen.threads)
     jobs: dict[str, Callable[[], Job]] = {
         "network": network,
         "decoded": partial(extraction, 0),

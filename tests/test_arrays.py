@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw.arrays import forget
+from thaw.files.arrays import forget
 
 STATUS = Path("/proc/self/status")
 

@@ -1,6 +1,6 @@
 """`thaw.backbones`: layers, boundaries and preprocessing of `keras.applications` networks."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import importlib
 from pathlib import Path
@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from thaw import backbones
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import backbones
 
 SIZE = 32
 NETWORKS = (

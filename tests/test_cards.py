@@ -3,8 +3,8 @@
 import pytest
 from scipy.stats import norm
 
-from thaw import cards
-from thaw.cards import Share
+from thaw.drawing import card
+from thaw.drawing.card import Share
 
 PAIRS = (
     [("moss", "moss")] * 6 + [("moss", "rust")] * 2 + [("rust", "rust")] * 9 + [("rust", "moss")]
@@ -12,7 +12,7 @@ PAIRS = (
 
 
 def test_recall_and_precision_of_each_class() -> None:
-    moss, rust, ivy = cards.by_class(PAIRS, ["moss", "rust", "ivy"])
+    moss, rust, ivy = card.by_class(PAIRS, ["moss", "rust", "ivy"])
     assert (moss.pictures, moss.recall, moss.precision) == (8, Share(6, 8), Share(6, 7))
     assert (rust.pictures, rust.recall, rust.precision) == (10, Share(9, 10), Share(9, 11))
     assert (ivy.pictures, ivy.recall, ivy.precision) == (0, Share(0, 0), Share(0, 0))
@@ -32,8 +32,8 @@ def test_a_share_is_written_in_percent() -> None:
 
 
 def limits(pairs: list[tuple[str, str]], groups: dict[str, dict[str, float]]) -> str:
-    scores = cards.by_class(pairs, ["moss", "rust"])
-    return "\n".join(cards.limits(scores, cards.by_subgroup(groups), 0.021, 160, "crop"))
+    scores = card.by_class(pairs, ["moss", "rust"])
+    return "\n".join(card.limits(scores, card.by_subgroup(groups), 0.021, 160, "crop"))
 
 
 def test_the_class_that_is_missed_most_is_named() -> None:

@@ -1,6 +1,6 @@
 """`thaw.checkpoints`: a training that is broken off goes on to the same bytes, or starts anew."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from thaw import backbones, checkpoints, heads, models, networks, training
+from thaw.networks import backbones, scratch
+from thaw.training import checkpoints, classifiers, heads, loop, views
+from thaw.training.views import Views
 
 HEAD = heads.HeadSpec("average", (8,), 0.4, 0.01, "glorot_uniform", False)
 EPOCHS, BATCHES = 3, 8
@@ -23,17 +25,17 @@ class BrokenOffError(Exception):
 
 
 def head() -> keras.Model:
-    return models.head_alone(heads.layers(HEAD, 3), (4,))
+    return classifiers.head_alone(heads.layers(HEAD, 3), (4,))
 
 
 def from_scratch() -> keras.Model:
     """With BatchNormalization and Dropout below the head too, both in training mode."""
-    made = backbones.build("cifar10_cnn", 32, options=networks.Options(batch_norm=True))
+    made = backbones.build("cifar10_cnn", 32, options=scratch.Options(batch_norm=True))
     maps = keras.layers.Dropout(0.3)(made.output)
     base = keras.Model(made.input, maps, name=made.name)
     spec = heads.HeadSpec("average", (8,), 0.4, 0.01, "he_uniform", False, batch_norm=True)
-    whole = models.classifier(base, heads.layers(spec, 3), "average", 32)
-    top = models.top(whole, base, None, "average", training_mode=True)
+    whole = classifiers.classifier(base, heads.layers(spec, 3), "average", 32)
+    top = classifiers.top(whole, base, None, "average", training_mode=True)
     return keras.Model(top.inputs, top.outputs)
 
 
@@ -45,12 +47,12 @@ def trained(
     optimizer: str = "adamw",
     make: Callable[[], keras.Model] = head,
     inputs: np.ndarray = FEATURES,
-    show: Callable[[training.Rows], object] = lambda _: None,
+    show: Callable[[loop.Rows], object] = lambda _: None,
 ) -> tuple[list[bytes], list[tuple[float, ...]]]:
     """Train, but break off after so many batches; the state and the history at the end."""
     keras.utils.set_random_seed(1)
     model = make()
-    from_cache = training.from_cache(inputs)
+    from_cache = views.from_cache(inputs)
     read = 0
 
     def batch(rows: np.ndarray, turns: np.ndarray) -> np.ndarray:
@@ -60,11 +62,11 @@ def trained(
             raise BrokenOffError
         return from_cache(rows, turns)
 
-    history = training.fit(
+    history = loop.fit(
         model,
-        training.Views(batch, LABELS, batch_size=8, views=2, seed=1),
-        training.Views(from_cache, LABELS, batch_size=8),
-        training.Recipe(optimizer, 0.01, "cosine", EPOCHS),
+        Views(batch, LABELS, batch_size=8, views=2, seed=1),
+        Views(from_cache, LABELS, batch_size=8),
+        loop.Optimization(optimizer, 0.01, "cosine", EPOCHS),
         checkpoint=checkpoints.Checkpoint(path, checkpoints.key(settings, model, [])),
         show=show,
     )
@@ -93,7 +95,7 @@ def test_broken_off_twice_it_ends_in_the_same_bytes(
 def test_who_watches_sees_every_epoch_once_it_is_done_and_the_earlier_ones_first(
     tmp_path: Path,
 ) -> None:
-    seen: list[training.Rows] = []
+    seen: list[loop.Rows] = []
     _, history = trained(tmp_path / "whole.npz", show=seen.append)
     assert seen == [history[:1], history[:2], history]
     seen.clear()
@@ -148,7 +150,7 @@ def test_the_key_follows_all_that_a_result_depends_on(
     picture.parent.mkdir()
     picture.write_bytes(b"one")
     keras.utils.set_random_seed(1)
-    model = models.head_alone(heads.layers(HEAD, 3), (4,))
+    model = classifiers.head_alone(heads.layers(HEAD, 3), (4,))
 
     def key(settings: str = "") -> str:
         return checkpoints.key(settings, model, [picture.parent])

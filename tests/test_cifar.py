@@ -13,9 +13,11 @@ import yaml
 from PIL import Image
 
 from helpers import cifar_files, pixels
-from thaw import cifar, splits
-from thaw.datasets import Entry, bring, entry
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.datasets import cifar
+from thaw.datasets.catalogue import Entry, entry
+from thaw.datasets.layouts import bring
+from thaw.splitting import splits
 
 ROOT = "cifar-10-batches-bin"
 OWN = entry(yaml.safe_load((Path(__file__).parents[1] / "datasets.yaml").read_text()), "cifar10")

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from test_plots import HISTORY, drawn
-from thaw import comparison_plots
-from thaw.comparison_plots import Curves
+from thaw.review import comparison_plots
+from thaw.review.comparison_plots import Curves
 
 
 def paths(folder: Path, *runs: Curves) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from thaw import cores
+from thaw.core import cores
 
 
 @pytest.fixture(autouse=True)

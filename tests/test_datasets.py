@@ -19,9 +19,11 @@ import pytest
 import yaml
 
 from helpers import folders, picture
-from thaw import datasets
-from thaw.datasets import Entry, Labelled, bring, entry, read_labels
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.datasets.catalogue import Entry, entry
+from thaw.datasets.labels import Labelled, read_labels
+from thaw.datasets.layouts import bring
+from thaw.files import archives
 
 CATALOGUE = Path(__file__).parents[1] / "datasets.yaml"
 FOLDERS = {"title": "Pictures", "layout": "folders", "licence": "own"}
@@ -533,7 +535,7 @@ def test_bomb_is_refused_as_soon_as_it_shows(
     monkeypatch.setattr(datasets, "ALWAYS_FINE", 1_000_000)
     monkeypatch.setattr(datasets, "MAX_RATIO", 10)
     written = []
-    write = datasets._write_member
+    write = archives._write_member
     monkeypatch.setattr(
         datasets, "_write_member", lambda *a: (written.append(a[1].name), write(*a))
     )
@@ -588,7 +590,7 @@ def test_zeros_after_a_tar_are_not_held_in_memory(tmp_path: Path):
         for _ in range(100):
             file.write(bytes(2**20))
     tracemalloc.start()
-    datasets.unpack(archive, tmp_path / "to", "own")
+    archives.unpack(archive, tmp_path / "to", "own")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * 2**20

@@ -1,6 +1,6 @@
 """`make demo`: pictures uploaded in Chromium to the page that a real model is behind."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import http.client
 import os
@@ -14,16 +14,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import demo
 import keras
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import demo
 from browser import chromium, opened
 from helpers import picture
 from test_stages import Run
-from thaw import training
-from thaw.inference import Classifier
+from thaw.evaluation.inference import Classifier
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 60_000  # for a first answer, in milliseconds: TensorFlow is imported

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from thaw.params import Params
+from thaw.core.params import Params
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"

@@ -1,6 +1,6 @@
 """The pages for those who carry the work on: what they name is there, and examples are right."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import ast
 import copy
@@ -16,9 +16,12 @@ import yaml
 
 from test_dependencies import listed
 from test_params import VALID
-from thaw import backbones, datasets, models, pretrained
-from thaw.errors import ThawError
-from thaw.params import parse
+from thaw.core.errors import ThawError
+from thaw.core.params import parse
+from thaw.datasets import catalogue
+from thaw.networks import backbones
+from thaw.pretrained import weights
+from thaw.training import classifiers
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -214,7 +217,7 @@ def test_the_examples_of_datasets() -> None:
     examples = blocks(ROOT / "docs/datasets.md", "yaml")
     assert len(examples) == 2
     for example in examples:
-        datasets.entry(yaml.safe_load(example), "leaves")
+        catalogue.entry(yaml.safe_load(example), "leaves")
 
 
 def test_the_example_of_weights() -> None:
@@ -222,7 +225,7 @@ def test_the_example_of_weights() -> None:
     for base_model, entries in yaml.safe_load(example).items():
         assert base_model in text(ROOT / "weights.yaml")
         for entry in entries.values():
-            pretrained.Entry.model_validate(entry)
+            weights.Entry.model_validate(entry)
 
 
 def test_the_numbers_in_the_drawing() -> None:
@@ -242,7 +245,7 @@ def test_the_numbers_in_the_drawing() -> None:
         f"the last: {base.layers[last].name}",
         f"(1706, 8, {height}, {width}, {channels})",
         f"(1706, 8, 2, {every})",
-        f"{models.width_below(blocks, boundary)} of the {every}: blocks",
+        f"{classifiers.width_below(blocks, boundary)} of the {every}: blocks",
     ):
         assert shown in drawing
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw import environment
+from thaw.core import environment
 
 HERE = {"python": "3.11.7", "keras": "3.15.1", "processor": "Old", "cores": 2, "threads": 2}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw import errors
-from thaw.errors import ThawError, run, shortlist
+from thaw.core import errors
+from thaw.core.errors import ThawError, run, shortlist
 
 SOURCES = Path(__file__).parents[1] / "src"
 

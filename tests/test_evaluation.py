@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from thaw import evaluation, metrics
+from thaw.drawing import summary
+from thaw.evaluation import comparison, metrics
 
 
 def sample(classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -14,7 +15,7 @@ def sample(classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_curve_of_two_classes_is_the_seconds():
     labels, probabilities = sample(2, 40)
-    points = np.array(evaluation.curve("roc", labels, probabilities))
+    points = np.array(comparison.curve("roc", labels, probabilities))
     expected = sk.roc_auc_score(labels, probabilities[:, 1])
     assert sk.auc(points[:, 0], points[:, 1]) == pytest.approx(expected)
     assert set(points[1:, 2]) <= set(probabilities[:, 1])
@@ -22,7 +23,7 @@ def test_curve_of_two_classes_is_the_seconds():
 
 def test_curve_of_three_classes_is_pooled():
     labels, probabilities = sample(3, 60)
-    points = np.array(evaluation.curve("roc", labels, probabilities))
+    points = np.array(comparison.curve("roc", labels, probabilities))
     expected = sk.roc_auc_score(np.eye(3)[labels], probabilities, average="micro")
     assert sk.auc(points[:, 0], points[:, 1]) == pytest.approx(expected)
 
@@ -30,7 +31,7 @@ def test_curve_of_three_classes_is_pooled():
 @pytest.mark.parametrize(("kind", "ends"), [("roc", [(0, 0), (1, 1)]), ("pr", [(1, 0.5), (0, 1)])])
 def test_long_curve_is_thinned_and_keeps_its_ends(kind: str, ends: list[tuple[float, float]]):
     labels, probabilities = sample(2, 4000)
-    points = evaluation.curve(kind, labels, probabilities)
+    points = comparison.curve(kind, labels, probabilities)
     assert 400 <= len(points) <= 500
     assert [points[0][:2], points[-1][:2]] == ends
     assert points == sorted(points, reverse=kind == "pr", key=lambda point: point[0])
@@ -40,7 +41,7 @@ def test_long_curve_is_thinned_and_keeps_its_ends(kind: str, ends: list[tuple[fl
 def test_by_group():
     labels = np.array([0, 1, 1, 0])
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.7, 0.3]])
-    assert evaluation.by_group(labels, probabilities, ["x", "y", "y", ""]) == {
+    assert comparison.by_group(labels, probabilities, ["x", "y", "y", ""]) == {
         "": {"pictures": 1, "accuracy": 1.0},
         "x": {"pictures": 1, "accuracy": 1.0},
         "y": {"pictures": 2, "accuracy": 0.5},
@@ -53,7 +54,7 @@ def test_by_group():
 )
 def test_verdict(p_value: float, told: str):
     comparison = metrics.Comparison(12, 3, p_value, 0.0135, -0.001, 0.03)
-    assert evaluation.verdict(comparison) == (
+    assert summary.verdict(comparison) == (
         "Fine-tuning mended 12 of the head's mistakes and broke 3 that were right: "
         f"accuracy +1.35% [-0.10%, +3.00%], McNemar p = {p_value:.2g}. {told}"
     )
@@ -65,10 +66,10 @@ def test_table_has_a_row_for_every_score():
     head = dict.fromkeys(scores, 0.25)
     spans = dict.fromkeys(scores, (0.125, 0.5))
     comparison = metrics.Comparison(0, 0, 1.0, 0.0, 0.0, 0.0)
-    lines = evaluation.table(head, spans, scores, spans, comparison, 60).splitlines()
+    lines = summary.table(head, spans, scores, spans, comparison, 60).splitlines()
     assert lines[0].startswith("Test: 60 pictures.")
     assert lines[2] == "|  | head only | fine-tuned |"
     for name, line in zip(scores, lines[4:12], strict=True):
         cells = f"0.2500 [0.1250, 0.5000] | {scores[name]:.4f} [0.1250, 0.5000] |"
-        assert line == f"| {evaluation.TITLES[name]} | {cells}"
-    assert lines[-1] == evaluation.verdict(comparison)
+        assert line == f"| {comparison.TITLES[name]} | {cells}"
+    assert lines[-1] == summary.verdict(comparison)

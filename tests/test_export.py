@@ -1,6 +1,6 @@
 """`make export`: the model in other formats gives what it gives in Keras."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import contextlib
 import hashlib
@@ -12,15 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import export
 import keras
 import numpy as np
 import pytest
 
-import export
 from helpers import pixels
 from test_stages import Run
-from thaw import backbones, exports, heads, models, training
-from thaw.inference import Classifier
+from thaw.evaluation.inference import Classifier
+from thaw.networks import backbones, onnx_export
+from thaw.review import exports
+from thaw.training import classifiers, heads, saving
 
 ROOT = Path(__file__).parents[1]
 SIZE = 32
@@ -44,7 +46,7 @@ def build(name: str) -> keras.Model:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2))
     head = [keras.layers.Dropout(0.2), keras.layers.Dense(3, name="logits")]
-    made = models.classifier(base, head, "average_max", SIZE)
+    made = classifiers.classifier(base, head, "average_max", SIZE)
     assert heads.of(made)
     return made
 
@@ -55,7 +57,7 @@ def test_in_float32_every_format_gives_the_logits_of_keras(name: str, tmp_path: 
     expected = model.predict(pictures(), verbose=0)
     tolerance = 1e-4 * max(1, np.abs(expected).max())
     exports.save_saved_model(model, tmp_path / "saved")
-    (tmp_path / "model.onnx").write_bytes(models.to_onnx(model))
+    (tmp_path / "model.onnx").write_bytes(onnx_export.to_onnx(model))
     for logits in (
         exports.keras_logits(model),
         exports.onnx_logits(tmp_path / "model.onnx"),
@@ -169,7 +171,7 @@ def test_integers_that_lose_too_much_are_not_written(
     monkeypatch.setattr(exports, "WAYS", exports.WAYS[1:2])
     with contextlib.chdir(run.folder):
         classifier = Classifier(Path("models/model.onnx"))
-        content, note = export.int8(models.load(Path("models/model.keras")), classifier, 1)
+        content, note = export.int8(saving.load(Path("models/model.keras")), classifier, 1)
     assert content is None
     assert re.fullmatch(r"int8 is not written: it would lose -?[\d.]+% of .* is too much", note)
 
@@ -184,7 +186,7 @@ def test_integers_that_can_not_be_run_are_not_written(
     monkeypatch.setattr(exports, "WAYS", exports.WAYS[:1])
     with contextlib.chdir(run.folder):
         classifier = Classifier(Path("models/model.onnx"))
-        content, note = export.int8(models.load(Path("models/model.keras")), classifier, 1)
+        content, note = export.int8(saving.load(Path("models/model.keras")), classifier, 1)
     assert (content, note) == (
         None,
         "int8 is not written: LiteRT can't run this network in integers",

@@ -1,6 +1,6 @@
 """`thaw.features`: the cache holds what Keras computes for each view of each picture."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import io
 import pickle
@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 
 from helpers import mutated, picture
-from thaw import backbones, cores, features, heads, images, models, runtime, screening
-from thaw.datasets import Labelled
-from thaw.errors import ThawError
-from thaw.images import Augmentation
+from thaw.core import cores
+from thaw.core.errors import ThawError
+from thaw.datasets.labels import Labelled
+from thaw.features import cache
+from thaw.networks import backbones, onnx_export
+from thaw.pictures import decoding, sessions
+from thaw.pictures.augmentation import Augmentation
+from thaw.splitting import screening
+from thaw.training import heads
 
 SIZE = 32
 BOUNDARY = 97
@@ -23,8 +28,8 @@ FLIPS = Augmentation(3, "both", True, 0.1)
 BOTTLENECKS = ("pooled", "blocks", "full")
 
 
-def facts(bottleneck: str = "pooled", augmentation: Augmentation = FLIPS) -> features.Facts:
-    return features.Facts(
+def facts(bottleneck: str = "pooled", augmentation: Augmentation = FLIPS) -> cache.Facts:
+    return cache.Facts(
         "MobileNetV2",
         SIZE,
         "stretch",
@@ -50,7 +55,8 @@ def base() -> keras.Model:
 @pytest.fixture(scope="module")
 def exported(base: keras.Model) -> dict[str, bytes]:
     return {
-        kind: models.to_onnx(features.extractor(base, SIZE, BOUNDARY, kind)) for kind in BOTTLENECKS
+        kind: onnx_export.to_onnx(cache.extractor(base, SIZE, BOUNDARY, kind))
+        for kind in BOTTLENECKS
     }
 
 
@@ -70,9 +76,9 @@ def views(folder: Path, augmentation: Augmentation | None) -> np.ndarray:
     """(pictures, views, S, S, 3), drawn without `features`."""
     rows = []
     for path in PATHS:
-        pixels = images.load(folder / path, SIZE)
+        pixels = decoding.load(folder / path, SIZE)
         rows.append(
-            [images.view(pixels, augmentation, index, 4, path) for index in range(3)]
+            [augmentation.view(pixels, augmentation, index, 4, path) for index in range(3)]
             if augmentation
             else [pixels]
         )
@@ -89,10 +95,10 @@ def test_the_cache_holds_what_keras_computes(
     bottleneck: str,
     count: int,
 ) -> None:
-    session = runtime.session(exported[bottleneck])
-    features.extract(session, folder, PATHS, facts(bottleneck), count, tmp_path, "train")
-    boundary = features.read(tmp_path, "train_boundary")
-    cached = features.read(tmp_path, "train_bottleneck")
+    session = sessions.session(exported[bottleneck])
+    cache.extract(session, folder, PATHS, facts(bottleneck), count, tmp_path, "train")
+    boundary = cache.read(tmp_path, "train_boundary")
+    cached = cache.read(tmp_path, "train_bottleneck")
     pixels = views(folder, FLIPS if count else None)
     number = count or 1
     assert boundary.dtype == np.float16
@@ -127,10 +133,10 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
     base: keras.Model, bottleneck: str, pooling: str
 ) -> None:
     x = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
-    cached = np.asarray(features.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
+    cached = np.asarray(cache.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
     network = backbones.with_blocks(base) if bottleneck == "blocks" else base
     maps = network(x / 127.5 - 1, training=False)
-    pooled = heads.pool(pooling, maps if isinstance(maps, list) else [maps])
+    pooled = pooling.pool(pooling, maps if isinstance(maps, list) else [maps])
     selected = heads.selector(pooling, bottleneck)(cached)
     np.testing.assert_allclose(selected, pooled, rtol=1e-3, atol=1e-5)
 
@@ -139,15 +145,15 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
 def test_with_boundary_0_the_cache_holds_pixels(
     tmp_path: Path, folder: Path, base: keras.Model, count: int
 ) -> None:
-    extractor = features.extractor(base, SIZE, 0, "pooled")
-    session = runtime.session(models.to_onnx(extractor))
-    features.extract(session, folder, PATHS, facts(), count, tmp_path, "train")
+    extractor = cache.extractor(base, SIZE, 0, "pooled")
+    session = sessions.session(onnx_export.to_onnx(extractor))
+    cache.extract(session, folder, PATHS, facts(), count, tmp_path, "train")
     pixels = views(folder, FLIPS if count else None)
-    stored = features.read(tmp_path, "train_boundary")
+    stored = cache.read(tmp_path, "train_boundary")
     assert stored.dtype == np.uint8
     np.testing.assert_array_equal(stored, pixels)
     computed = np.asarray(extractor(pixels.reshape(-1, SIZE, SIZE, 3).astype(np.float32)))
-    bottleneck = features.read(tmp_path, "train_bottleneck")
+    bottleneck = cache.read(tmp_path, "train_bottleneck")
     np.testing.assert_allclose(
         bottleneck,
         computed.reshape(bottleneck.shape),
@@ -163,19 +169,19 @@ def content(out: Path) -> dict[str, bytes]:
 def test_the_same_bytes_with_any_number_of_cores_and_batch(
     tmp_path: Path, folder: Path, exported: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = runtime.session(exported["blocks"])
+    session = sessions.session(exported["blocks"])
     for number, batch in ((1, 8), (2, 2)):
         cores.limit(number)
         monkeypatch.setattr(features, "BATCH", batch)
         out = tmp_path / str(number)
-        features.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
+        cache.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
     cores.limit(None)
     assert content(tmp_path / "1") == content(tmp_path / "2")
     assert list(content(tmp_path / "1")) == ["train_bottleneck.npy", "train_boundary.npy"]
 
 
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), images.BadImageError(Path("a.png"), "damaged")]
+    "error", [KeyboardInterrupt(), decoding.BadImageError(Path("a.png"), "damaged")]
 )
 def test_an_interrupted_extraction_leaves_nothing(
     tmp_path: Path,
@@ -184,19 +190,19 @@ def test_an_interrupted_extraction_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
 ) -> None:
-    load = images.load
+    load = decoding.load
     seen = []
 
-    def interrupted(path: Path, size: int, resize: str) -> images.Pixels:
+    def interrupted(path: Path, size: int, resize: str) -> decoding.Pixels:
         seen.append(path)
         if len(seen) == 12:  # when a batch of 32 views may have been written
             raise error
         return load(path, size, resize)
 
     monkeypatch.setattr(images, "load", interrupted)
-    session = runtime.session(exported["pooled"])
+    session = sessions.session(exported["pooled"])
     with pytest.raises(type(error)):
-        features.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")
+        cache.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -208,30 +214,30 @@ def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
     assert len(good) > 50
     inputs = keras.Input((SIZE, SIZE, 3), name="picture")
     maxima = keras.layers.GlobalMaxPooling2D()(inputs)
-    session = runtime.session(models.to_onnx(keras.Model(inputs, [inputs * 1.0, maxima])))
-    features.extract(session, tmp_path / "pictures", list(good), facts(), 0, tmp_path, "train")
-    found = features.read(tmp_path, "train_boundary")
+    session = sessions.session(onnx_export.to_onnx(keras.Model(inputs, [inputs * 1.0, maxima])))
+    cache.extract(session, tmp_path / "pictures", list(good), facts(), 0, tmp_path, "train")
+    found = cache.read(tmp_path, "train_boundary")
     for name, row in zip(good, found[:, 0], strict=True):
-        np.testing.assert_array_equal(row, images.load(tmp_path / "pictures" / name, SIZE))
+        np.testing.assert_array_equal(row, decoding.load(tmp_path / "pictures" / name, SIZE))
 
 
 def test_picture_gone_since_is_named_with_its_place(
     tmp_path: Path, exported: dict[str, bytes]
 ) -> None:
-    session = runtime.session(exported["pooled"])
+    session = sessions.session(exported["pooled"])
     with pytest.raises(ThawError, match=r"^.*/gone.png can't be read \(no such file\); .*`dvc"):
-        features.extract(session, tmp_path, ["gone.png"], facts(), 1, tmp_path, "train")
+        cache.extract(session, tmp_path, ["gone.png"], facts(), 1, tmp_path, "train")
 
 
 def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None:
     """An infinity in the cache would make the loss NaN."""
     inputs = keras.Input((SIZE, SIZE, 3), name="picture")
     large = keras.layers.Rescaling(1e6)(inputs)
-    session = runtime.session(
-        models.to_onnx(keras.Model(inputs, [large, keras.layers.GlobalMaxPooling2D()(inputs)]))
+    session = sessions.session(
+        onnx_export.to_onnx(keras.Model(inputs, [large, keras.layers.GlobalMaxPooling2D()(inputs)]))
     )
-    features.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
-    assert features.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
+    cache.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
+    assert cache.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
 
 
 def test_cache_that_holds_pickles_or_is_damaged_is_a_sentence(tmp_path: Path) -> None:
@@ -256,7 +262,7 @@ def test_cache_that_holds_pickles_or_is_damaged_is_a_sentence(tmp_path: Path) ->
         with pytest.raises(
             ThawError, match=r"a.npy is not as .* wrote it \(.*`dvc repro"
         ) as caught:
-            features.read(tmp_path, "a")
+            cache.read(tmp_path, "a")
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "trace").exists()
 
@@ -265,18 +271,18 @@ def test_cache_that_holds_pickles_or_is_damaged_is_a_sentence(tmp_path: Path) ->
 def test_facts_that_are_damaged_are_a_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "features.json").write_bytes(content)
     with pytest.raises(ThawError, match=r"features.json is not as stage extract_features wrote"):
-        features.read_facts(tmp_path)
+        cache.read_facts(tmp_path)
 
 
 @pytest.mark.parametrize("augmentation", [FLIPS, Augmentation(1, "none", False, 0.0)])
 def test_facts_round_trip(tmp_path: Path, augmentation: Augmentation) -> None:
     written = facts("blocks", augmentation)
-    features.write_facts(written, {"train": [1, 0, 1], "validation": []}, tmp_path)
-    assert features.read_facts(tmp_path) == written
+    cache.write_facts(written, {"train": [1, 0, 1], "validation": []}, tmp_path)
+    assert cache.read_facts(tmp_path) == written
     assert "feature_layer" not in (tmp_path / "features.json").read_text(encoding="utf-8")
     cut = replace(written, feature_layer="block_9_add")
-    features.write_facts(cut, {}, tmp_path)
-    assert features.read_facts(tmp_path) == cut
-    labels = features.read(tmp_path, "train_labels")
+    cache.write_facts(cut, {}, tmp_path)
+    assert cache.read_facts(tmp_path) == cut
+    labels = cache.read(tmp_path, "train_labels")
     assert (labels.dtype, labels.tolist()) == (np.int64, [1, 0, 1])
-    assert features.read(tmp_path, "validation_labels").shape == (0,)
+    assert cache.read(tmp_path, "validation_labels").shape == (0,)

@@ -18,9 +18,10 @@ from typing import ClassVar
 import pooch
 import pytest
 
-from thaw import fetching, progress
-from thaw.errors import ThawError
-from thaw.fetching import Source, fetch, local_path
+from thaw.core import progress
+from thaw.core.errors import ThawError
+from thaw.files import fetching
+from thaw.files.fetching import Source, fetch, local_path
 
 CONTENT = b"pictures" * 25_000
 HALF = CONTENT[:100_000]

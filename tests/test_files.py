@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw.errors import ThawError
-from thaw.files import hidden, walk
+from thaw.core.errors import ThawError
+from thaw.files.walking import hidden, walk
 
 
 @pytest.mark.parametrize(

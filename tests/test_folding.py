@@ -1,6 +1,6 @@
 """`thaw.folding`: the folded layers are the same function of the same variables as Keras's own."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Callable
 
@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from thaw import backbones, folding
+from thaw.networks import backbones
+from thaw.training import folding
 
 SIZES = {"MobileNetV2": 32, "ResNet50": 32, "EfficientNetB0": 32, "DenseNet121": 32, "Xception": 71}
 

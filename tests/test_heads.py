@@ -1,13 +1,14 @@
 """`thaw.heads`: pooling live and from the cache, and the layers above it."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import keras
 import numpy as np
 import pytest
 
-from thaw import heads
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import pooling
+from thaw.training import heads
 
 SPEC = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
 
@@ -27,7 +28,7 @@ def pooled(each: list[np.ndarray]) -> np.ndarray:
 def test_selector_of_full_maps_equals_pool(pooling: str) -> None:
     x = maps(6)
     selected = heads.selector(pooling, "full")(x[0])
-    np.testing.assert_allclose(selected, heads.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(selected, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("bottleneck", "widths"), [("pooled", [6]), ("blocks", [2, 4, 6])])
@@ -40,15 +41,15 @@ def test_selector_of_pooled_maps_equals_pool(
     rows = {"average": [0], "max": [1], "average_max": [0, 1]}[pooling]
     assert selected.shape == (4, sum(widths) * len(rows))
     np.testing.assert_array_equal(selected, pooled(x)[:, rows].reshape(4, -1))
-    np.testing.assert_allclose(selected, heads.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(selected, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("pooling", ["average", "max", "average_max"])
 def test_pooled_below_and_maps_above_equal_all_maps(pooling: str, count: int) -> None:
     x = maps(2, 4, 6)
-    part = heads.pool(pooling, x[count:], below=pooled(x[:count]))
-    np.testing.assert_allclose(part, heads.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    part = pooling.pool(pooling, x[count:], below=pooled(x[:count]))
+    np.testing.assert_allclose(part, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bottleneck", ["pooled", "blocks"])
@@ -122,5 +123,5 @@ def test_of_finds_the_heads_layers_again() -> None:
     spec = heads.HeadSpec("average", (8,), 0.5, 0.0, "he_normal", True, True)
     above = heads.layers(spec, 2, np.zeros(6, np.float32), np.ones(6, np.float32))
     x = keras.Input((4, 4, 6))
-    model = keras.Model(x, heads.apply(above, heads.pool("average", [x])))
+    model = keras.Model(x, heads.apply(above, pooling.pool("average", [x])))
     assert heads.of(model) == above

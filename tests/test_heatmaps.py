@@ -1,16 +1,20 @@
 """Grad-CAM against its definition, on small networks with maps that are known."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import keras
 import numpy as np
 import pytest
 
 from helpers import pixels
-from thaw import backbones, heads, heatmaps, images, models
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import backbones, pooling
+from thaw.pictures import augmentation
+from thaw.pictures.augmentation import Augmentation
+from thaw.review import heatmaps
+from thaw.training import classifiers, heads, saving
 
-SYMMETRIES = images.Augmentation(8, "both", True, 0.0).symmetries
+SYMMETRIES = Augmentation(8, "both", True, 0.0).symmetries
 SIZE = 32
 
 
@@ -26,7 +30,7 @@ def classifier(
     if blocks:
         base = backbones.with_blocks(base)
     spec = heads.HeadSpec(pooling, hidden, 0.0, 0.0, "glorot_uniform", standardize=False)
-    return models.classifier(base, heads.layers(spec, classes), pooling, SIZE)
+    return classifiers.classifier(base, heads.layers(spec, classes), pooling, SIZE)
 
 
 def corner(classes: int = 2) -> keras.Model:
@@ -34,11 +38,11 @@ def corner(classes: int = 2) -> keras.Model:
     pictures = keras.Input((SIZE, SIZE, 3), name="picture")
     maps = keras.layers.AveragePooling2D(4)(pictures)
     logits = keras.layers.Dense(1 if classes == 2 else classes, name="logits")
-    keras.Model(pictures, logits(heads.pool("average", [maps])))
+    keras.Model(pictures, logits(pooling.pool("average", [maps])))
     kernel = np.zeros(logits.kernel.shape, np.float32)
     kernel[0, -1] = 1  # red speaks for the last class
     logits.set_weights([kernel, np.zeros(logits.bias.shape, np.float32)])
-    return keras.Model(pictures, logits(heads.pool("average", [maps])))
+    return keras.Model(pictures, logits(pooling.pool("average", [maps])))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -96,15 +100,15 @@ def test_a_turned_picture_has_the_turned_heat() -> None:
     picture = pixels(1, SIZE, SIZE)
     heat = explainer.heat(picture, 1, SYMMETRIES)
     for symmetry in SYMMETRIES:
-        turned = explainer.heat(images.symmetric(picture, *symmetry), 1, SYMMETRIES)
-        there = images.symmetric(heat[..., None], *symmetry)[..., 0]
+        turned = explainer.heat(augmentation.symmetric(picture, *symmetry), 1, SYMMETRIES)
+        there = augmentation.symmetric(heat[..., None], *symmetry)[..., 0]
         assert turned == pytest.approx(there, abs=1e-3)
 
 
 def test_a_saved_model_has_the_same_heat(tmp_path) -> None:
     model = classifier("average_max", blocks=True)
-    models.save(model, tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    saving.save(model, tmp_path / "model.keras")
+    loaded = saving.load(tmp_path / "model.keras")
     picture = pixels(1, SIZE, SIZE)
     first, second = (
         heatmaps.Explainer(each).heat(picture, 1, SYMMETRIES[:1]) for each in (model, loaded)

@@ -16,19 +16,11 @@ import pytest
 from PIL import Image
 
 from helpers import picture, pixels
-from thaw import images
-from thaw.errors import ThawError
-from thaw.images import (
-    Augmentation,
-    BadImageError,
-    content_hash,
-    in_threads,
-    load,
-    random,
-    read,
-    rotate,
-    view,
-)
+from thaw.core.errors import ThawError
+from thaw.pictures import decoding
+from thaw.pictures.augmentation import Augmentation, random, rotate, view
+from thaw.pictures.decoding import BadImageError, content_hash, load, read
+from thaw.pictures.threads import in_threads
 
 # pytest puts its own filters in place of the library's.
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -346,7 +338,7 @@ def test_of_large_pictures_one_is_decoded_at_a_time(
 ):
     paths = [picture(tmp_path / f"{index}.png") for index in range(4)]
     monkeypatch.setattr(images, "LARGE", 100 if large else 1000)
-    decode, running, most = images._rgb, [], []
+    decode, running, most = decoding._rgb, [], []
 
     def slow(image: Image.Image) -> Image.Image:
         running.append(1)

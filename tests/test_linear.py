@@ -1,6 +1,6 @@
 """`thaw.linear`: scikit-learn's classifiers as weights of a dense layer."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 from dataclasses import replace
 
@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from thaw import heads, linear
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.training import heads, linear
 
 KINDS = ("svm", "logistic")
 

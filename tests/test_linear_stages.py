@@ -1,6 +1,6 @@
 """The training stages with a linear head and with a cut network, on tiny pictures."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import contextlib
 import csv
@@ -11,15 +11,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import stage
 from PIL import Image
 from scipy.special import log_softmax
 
-import stage
 from helpers import pixels
 from test_stages import Run
-from thaw import backbones, features, heads, images, linear, runtime, training
-from thaw.errors import ThawError
-from thaw.serialize import read_csv
+from thaw.core.errors import ThawError
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.networks import backbones
+from thaw.pictures import decoding, sessions
+from thaw.training import heads, linear
 
 CUT = {
     "feature_layer": "conv_pw_3_relu",
@@ -94,10 +97,10 @@ def head(run: Run, classifier: str, **changes: object) -> dict[str, object]:
 def predictions(run: Run, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels of the validation pictures, and logits by the saved `.keras` and `.onnx` models."""
     rows = [row for row in read_csv(run.folder / stage.SPLIT) if row["split"] == "validation"]
-    loaded = [images.load(run.folder / stage.IMAGES / row["path"], 32) for row in rows]
+    loaded = [decoding.load(run.folder / stage.IMAGES / row["path"], 32) for row in rows]
     stacked = np.stack(loaded).astype(np.float32)
     model = keras.models.load_model(run.folder / f"models/{name}.keras", compile=False)
-    session = runtime.session(str(run.folder / f"models/{name}.onnx"))
+    session = sessions.session(str(run.folder / f"models/{name}.onnx"))
     (onnx,) = session.run(None, {session.get_inputs()[0].name: stacked})
     labels = np.array([classes(run).index(row["label"]) for row in rows])
     return labels, model.predict(stacked, verbose=0), onnx
@@ -224,7 +227,7 @@ def test_what_the_cut_network_is(two: Run) -> None:
         logits = model(two, name).get_layer("logits")
         assert two.metrics(name)["parameters"] == base.count_params() + logits.count_params()
     with contextlib.chdir(two.folder):
-        assert features.read_facts(stage.FEATURES).feature_layer == "conv_pw_3_relu"
+        assert cache.read_facts(stage.FEATURES).feature_layer == "conv_pw_3_relu"
     # Its weights are those of the whole network's file.
     whole.load_weights(two.folder / stage.WEIGHTS)
     for layer in model(two, "head").get_layer("MobileNet").layers[1:]:

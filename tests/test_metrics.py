@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from thaw import metrics
+from thaw.evaluation import metrics
 
 LABELS = np.array([0, 0, 1, 1])
 TWO = np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])

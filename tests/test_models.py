@@ -1,6 +1,6 @@
 """`thaw.models`: whole classifiers, their files, and the part that is trained."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import io
 import json
@@ -19,11 +19,14 @@ import numpy as np
 import onnx
 import pytest
 
-from thaw import backbones, features, heads, models, runtime
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.features import cache
+from thaw.networks import backbones, onnx_export
+from thaw.pictures import sessions
+from thaw.training import classifiers, heads, saving
 
 SIZE = 32
-SRC = Path(models.__file__).parents[1]
+SRC = Path(classifiers.__file__).parents[1]
 
 
 def spec(pooling: str, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> heads.HeadSpec:
@@ -52,7 +55,7 @@ def build(
             layer.moving_variance.assign(generator.uniform(0.3, 1, width))
     if blocks:
         base = backbones.with_blocks(base)
-    return models.classifier(base, heads.layers(spec(pooling), classes), pooling, SIZE)
+    return classifiers.classifier(base, heads.layers(spec(pooling), classes), pooling, SIZE)
 
 
 def trainable(model: keras.Model) -> int:
@@ -77,7 +80,9 @@ def either(request: pytest.FixtureRequest) -> keras.Model:
 def test_counts_of_the_tensorflow_tutorial() -> None:
     base = backbones.build("MobileNetV2", 160)
     base.trainable = False
-    model = models.classifier(base, heads.layers(spec("average", dropout=0.2), 2), "average", 160)
+    model = classifiers.classifier(
+        base, heads.layers(spec("average", dropout=0.2), 2), "average", 160
+    )
     assert model.count_params() == 2_259_265
     assert (trainable(model), len(model.trainable_weights)) == (1_281, 2)
     backbones.freeze_below(base, 100)
@@ -87,7 +92,7 @@ def test_counts_of_the_tensorflow_tutorial() -> None:
 def test_counts_of_the_keras_blogs_vgg16() -> None:
     base = backbones.build("VGG16", 150)
     head = heads.layers(spec("flatten", (256,), 0.5), 2)
-    model = models.classifier(base, head, "flatten", 150)
+    model = classifiers.classifier(base, head, "flatten", 150)
     assert base.count_params() == 14_714_688
     assert model.count_params() == 16_812_353
     backbones.freeze_below(base, backbones.layer_index(base, "block5_conv1", "fine_tune_at"))
@@ -111,8 +116,8 @@ def test_onnx_of_networks_that_tf2onnx_has_trouble_with(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = backbones.build(name, SIZE)
-    session = runtime.session(models.to_onnx(features.extractor(base, SIZE, 9, "full")))
-    expected = features.extractor(base, SIZE, 9, "full")(pictures())
+    session = sessions.session(onnx_export.to_onnx(cache.extractor(base, SIZE, 9, "full")))
+    expected = cache.extractor(base, SIZE, 9, "full")(pictures())
     for found, wanted in zip(session.run(None, {"picture": pictures()}), expected, strict=True):
         tolerance = 1e-4 * np.abs(wanted).max()
         np.testing.assert_allclose(found, wanted, atol=tolerance, rtol=0)
@@ -125,7 +130,7 @@ def test_a_network_that_onnx_lacks_operators_for() -> None:
     base = keras.Model(picture, keras.layers.Activation("gelu")(picture), name="ConvNeXtTiny")
     classifier = keras.Model(picture, base(picture))
     with pytest.raises(ThawError, match=r"base_model: ConvNeXtTiny .*Erfc.*choose another"):
-        models.to_onnx(classifier)
+        onnx_export.to_onnx(classifier)
 
 
 PLAIN_KERAS = """
@@ -137,7 +142,7 @@ assert not any(name.split(".")[0] == "thaw" for name in sys.modules)
 
 
 def test_plain_keras_loads_what_is_saved(tmp_path: Path, blockwise: keras.Model) -> None:
-    models.save(blockwise, tmp_path / "model.keras")
+    saving.save(blockwise, tmp_path / "model.keras")
     np.save(tmp_path / "pictures.npy", pictures())
     names = [str(tmp_path / name) for name in ("model.keras", "pictures.npy", "logits.npy")]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -148,20 +153,20 @@ def test_plain_keras_loads_what_is_saved(tmp_path: Path, blockwise: keras.Model)
 
 
 def test_saved_and_loaded_is_the_same_model(tmp_path: Path, either: keras.Model) -> None:
-    models.save(either, tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    saving.save(either, tmp_path / "model.keras")
+    loaded = saving.load(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(pictures()), either.predict(pictures()))
 
 
 def test_saved_twice_gives_the_same_bytes(tmp_path: Path, either: keras.Model) -> None:
-    models.save(either, tmp_path / "one.keras")
+    saving.save(either, tmp_path / "one.keras")
     build("VGG16")
-    models.save(either, tmp_path / "two.keras")
+    saving.save(either, tmp_path / "two.keras")
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
 
 
 def test_no_clock_and_no_path_in_the_file(tmp_path: Path, plain: keras.Model) -> None:
-    models.save(plain, tmp_path / "model.keras")
+    saving.save(plain, tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as opened:
         assert {item.date_time for item in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert opened.namelist() == ["config.json", "metadata.json", "model.weights.h5"]
@@ -203,8 +208,8 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_onnx_runtime_gives_keras_logits(either: keras.Model) -> None:
-    content = models.to_onnx(either, {"classes": ["ä", "b"], "image_size": SIZE})
-    session = runtime.session(content)
+    content = onnx_export.to_onnx(either, {"classes": ["ä", "b"], "image_size": SIZE})
+    session = sessions.session(content)
     source = session.get_inputs()[0].name
     expected = np.asarray(either(pictures(5)))
     (found,) = session.run(None, {source: pictures(5)})
@@ -215,7 +220,7 @@ def test_onnx_runtime_gives_keras_logits(either: keras.Model) -> None:
 
 
 def test_exporting_twice_gives_the_same_bytes(plain: keras.Model) -> None:
-    assert models.to_onnx(plain) == models.to_onnx(plain)
+    assert onnx_export.to_onnx(plain) == onnx_export.to_onnx(plain)
 
 
 @pytest.mark.parametrize("content", [b"not a model\nat all\n", b"", b"PK\x03\x04 broken"])
@@ -223,7 +228,7 @@ def test_load_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     with pytest.raises(ThawError, match="no model that can be loaded") as caught:
-        models.load(path)
+        saving.load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -233,7 +238,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("small") / "model.keras"
     inputs = keras.Input((4, 4, 3))
     logits = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Conv2D(2, 1)(inputs)))
-    models.save(keras.Model(inputs, logits), path)
+    saving.save(keras.Model(inputs, logits), path)
     with zipfile.ZipFile(path) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 
@@ -247,7 +252,7 @@ def pack(path: Path, parts: Mapping[str | zipfile.ZipInfo, bytes], kind: int = 0
 
 def refusal(path: Path) -> str:
     with pytest.raises(ThawError) as caught, warnings.catch_warnings(record=True) as shown:
-        models.load(path)
+        saving.load(path)
     assert shown == []
     assert str(caught.value).startswith(f"{path} is no model that can be loaded (")
     assert "\n" not in str(caught.value)
@@ -392,7 +397,7 @@ def test_load_refuses_damaged_weights_or_loads(tmp_path: Path, parts: dict[str, 
             damaged[place] = chance.integers(256)
         path = pack(tmp_path / "m.keras", parts | {"model.weights.h5": bytes(damaged)})
         with suppress(ThawError):
-            models.load(path)
+            saving.load(path)
 
 
 def test_load_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
@@ -407,7 +412,7 @@ def test_load_runs_no_code(tmp_path: Path) -> None:
     code = f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]"
     hostile = keras.layers.Lambda(eval(code), output_shape=(4,))
     model = keras.Model(inputs, hostile(inputs))
-    for save in (models.save, lambda model, path: model.save(path)):
+    for save in (saving.save, lambda model, path: model.save(path)):
         save(model, path)
         keras.models.load_model(path, safe_mode=False)(np.zeros((1, 4)))  # it would run
         assert trace.exists()
@@ -420,7 +425,7 @@ def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarr
     if boundary == 0:
         return pictures() / 127.5 - 1, np.zeros((len(pictures()), 2, 0))
     base = model.get_layer("MobileNetV2")
-    return features.extractor(base, SIZE, boundary, bottleneck)(pictures())
+    return cache.extractor(base, SIZE, boundary, bottleneck)(pictures())
 
 
 @pytest.mark.parametrize("training_mode", [False, True])
@@ -429,12 +434,12 @@ def test_top_gives_the_classifiers_logits(
     plain: keras.Model, boundary: int | None, training_mode: bool
 ) -> None:
     base = plain.get_layer("MobileNetV2")
-    top = models.top(plain, base, boundary, "average", training_mode=training_mode)
+    top = classifiers.top(plain, base, boundary, "average", training_mode=training_mode)
     if boundary is None:
         inputs = {"pictures": pictures()}
     else:
         inputs = {"boundary": cached(plain, boundary, "pooled")[0]}
-        assert models.width_below(base, boundary) == 0
+        assert classifiers.width_below(base, boundary) == 0
     expected = np.asarray(plain(pictures()))
     tolerance = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=tolerance)
@@ -448,11 +453,11 @@ def test_top_of_blocks(pooling: str, boundary: int | None, below: int) -> None:
     base = model.get_layer("MobileNetV2")
     inputs = {"pictures": pictures()}
     if boundary is not None:
-        width = models.width_below(base, boundary)
+        width = classifiers.width_below(base, boundary)
         assert width == below
         maps, pooled = cached(model, boundary, "blocks")
         inputs = {"boundary": maps} | ({"below": pooled[..., :width]} if width else {})
-    top = models.top(model, base, boundary, pooling)
+    top = classifiers.top(model, base, boundary, pooling)
     assert set(top.input) == set(inputs)
     expected = np.asarray(model(pictures()))
     np.testing.assert_allclose(top(inputs), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -465,9 +470,9 @@ def test_bottom_on_onnx_runtime_and_top_join_to_the_whole(
 ) -> None:
     model: keras.Model = request.getfixturevalue(kind)
     base = model.get_layer("MobileNetV2")
-    session = runtime.session(models.to_onnx(models.bottom(model, base, boundary)))
+    session = sessions.session(onnx_export.to_onnx(classifiers.bottom(model, base, boundary)))
     outputs = session.run(None, {session.get_inputs()[0].name: pictures()})
-    top = models.top(model, base, boundary, "average" if kind == "plain" else "average_max")
+    top = classifiers.top(model, base, boundary, "average" if kind == "plain" else "average_max")
     assert len(top.inputs) == len(outputs) == (1 if kind == "plain" else 2)
     inputs = dict(zip(("boundary", "below"), outputs, strict=False))
     expected = np.asarray(model(pictures()))
@@ -478,7 +483,7 @@ def test_training_the_top_trains_the_classifier(tmp_path: Path) -> None:
     model = build(classes=2)
     base = model.get_layer("MobileNetV2")
     backbones.freeze_below(base, 100)
-    top = models.top(model, base, 97, "average")
+    top = classifiers.top(model, base, 97, "average")
     assert [id(v) for v in top.trainable_variables] != []
     assert {id(v) for v in top.trainable_variables} == {id(v) for v in model.trainable_variables}
     inputs = {"boundary": cached(model, 97, "pooled")[0]}
@@ -488,8 +493,8 @@ def test_training_the_top_trains_the_classifier(tmp_path: Path) -> None:
     changed = [v for v in model.variables if not np.array_equal(v.numpy(), before[v.path])]
     assert {id(v) for v in changed} <= {id(v) for v in model.trainable_variables}
     assert len(changed) > 50
-    models.save(model, tmp_path / "model.keras")
-    again = models.load(tmp_path / "model.keras")
+    saving.save(model, tmp_path / "model.keras")
+    again = saving.load(tmp_path / "model.keras")
     np.testing.assert_allclose(again(pictures()), top(inputs), rtol=1e-3, atol=1e-4)
 
 
@@ -511,7 +516,7 @@ def test_top_in_training_mode_learns_the_statistics_of_what_is_thawed(
     before = {index: layer.moving_variance.numpy() for index, layer in norms.items()}
     labels = np.array([0, 1, 2])
     for training_mode in (False, True):
-        top = models.top(model, base, boundary, "average", training_mode=training_mode)
+        top = classifiers.top(model, base, boundary, "average", training_mode=training_mode)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         top.compile(keras.optimizers.SGD(1e-6), loss)
         top.fit(inputs, labels, verbose=0)
@@ -525,24 +530,24 @@ def test_top_in_training_mode_normalises_by_the_batch_and_drops() -> None:
     maps = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3)(picture))
     maps = keras.layers.Dropout(0.5, name="dropout")(maps)
     base = keras.Model(picture, maps, name="cifar10_cnn")
-    model = models.classifier(base, heads.layers(spec("average"), 3), "average", 8)
+    model = classifiers.classifier(base, heads.layers(spec("average"), 3), "average", 8)
     inputs = {"pictures": pictures(size=8)}
     expected = np.asarray(model(pictures(size=8), training=False))
-    frozen = models.top(model, base, None, "average")
+    frozen = classifiers.top(model, base, None, "average")
     np.testing.assert_allclose(frozen(inputs, training=True), expected, rtol=1e-4, atol=1e-5)
-    trained = models.top(model, base, None, "average", training_mode=True)
+    trained = classifiers.top(model, base, None, "average", training_mode=True)
     once, again = (np.asarray(trained(inputs, training=True)) for _ in range(2))
     assert not np.allclose(once, again)
     base.get_layer("dropout").rate = 0.0
     normalised = base(pictures(size=8) / 255, training=True)
     assert np.asarray(normalised).std() == pytest.approx(1, abs=0.1)
     logits = model.get_layer("logits")(np.asarray(normalised).mean((1, 2)))
-    trained = models.top(model, base, None, "average", training_mode=True)
+    trained = classifiers.top(model, base, None, "average", training_mode=True)
     np.testing.assert_allclose(trained(inputs, training=True), logits, rtol=1e-3, atol=1e-5)
 
 
 def test_head_alone_is_the_classifiers_head(plain: keras.Model) -> None:
-    alone = models.head_alone(heads.of(plain), (1280,))
+    alone = classifiers.head_alone(heads.of(plain), (1280,))
     maps = plain.get_layer("MobileNetV2")(pictures() / 127.5 - 1, training=False)
     pooled = np.asarray(maps).mean((1, 2))
     np.testing.assert_allclose(alone(pooled), plain(pictures()), rtol=1e-3, atol=1e-5)

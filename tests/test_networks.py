@@ -1,6 +1,6 @@
 """`thaw.networks`: the network of the Keras article, and what its options change."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 from dataclasses import replace
 
@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from thaw import backbones, heads, models, networks
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import backbones, scratch
+from thaw.training import classifiers, heads
 
-PLAIN = networks.Options()
-FULL = networks.Options("valid", 1e-4, "he_uniform", batch_norm=True)  # the article's last listing
+PLAIN = scratch.Options()
+FULL = scratch.Options("valid", 1e-4, "he_uniform", batch_norm=True)  # the article's last listing
 
 
-def build(options: networks.Options = PLAIN, size: int | None = 32) -> keras.Model:
+def build(options: scratch.Options = PLAIN, size: int | None = 32) -> keras.Model:
     keras.utils.set_random_seed(1)
     return backbones.build("cifar10_cnn", size, options=options)
 
 
-def whole(options: networks.Options) -> keras.Model:
+def whole(options: scratch.Options) -> keras.Model:
     spec = heads.HeadSpec(
         "flatten",
         (512,),
@@ -31,10 +32,10 @@ def whole(options: networks.Options) -> keras.Model:
         standardize=False,
         batch_norm=options.batch_norm,
     )
-    return models.classifier(build(options), heads.layers(spec, 10), "flatten", 32)
+    return classifiers.classifier(build(options), heads.layers(spec, 10), "flatten", 32)
 
 
-def articles(options: networks.Options) -> keras.Sequential:
+def articles(options: scratch.Options) -> keras.Sequential:
     """The article's listing, but for the axis of its BatchNormalization."""
     norm = [layers.BatchNormalization] if options.batch_norm else []
     penalty = keras.regularizers.L2(options.l2) if options.l2 else None
@@ -64,7 +65,7 @@ def articles(options: networks.Options) -> keras.Sequential:
     ("options", "parameters"), [(PLAIN, 1_250_858), (FULL, 893_226)], ids=["plain", "full"]
 )
 def test_it_computes_what_the_articles_listing_does(
-    options: networks.Options, parameters: int
+    options: scratch.Options, parameters: int
 ) -> None:
     model, listing = whole(options), articles(options)
     assert model.count_params() == listing.count_params() == parameters
@@ -86,7 +87,9 @@ def test_it_is_trained_as_the_articles_listing_is() -> None:
     pictures = rng.integers(0, 256, (16, 32, 32, 3)).astype(np.float32)
     labels = np.arange(16) % 10
     backbones.freeze_below(model.get_layer("cifar10_cnn"), 0)
-    top = models.top(model, model.get_layer("cifar10_cnn"), None, "flatten", training_mode=True)
+    top = classifiers.top(
+        model, model.get_layer("cifar10_cnn"), None, "flatten", training_mode=True
+    )
     losses = []
     for each, inputs in ((top, {"pictures": pictures}), (listing, pictures / 255)):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -138,7 +141,7 @@ def test_what_is_trained_pays_the_penalty(training_mode: bool) -> None:
     base = model.get_layer("cifar10_cnn")
     for thawed, count in ((0, 4), (8, 2), (None, 0)):
         backbones.freeze_below(base, thawed)
-        top = models.top(model, base, None, "flatten", training_mode=training_mode)
+        top = classifiers.top(model, base, None, "flatten", training_mode=training_mode)
         assert len(top.losses) == count + 2  # and the head's two
 
 
@@ -177,7 +180,7 @@ def test_pictures_of_any_size() -> None:
 )
 def test_options_are_refused_for_networks_of_keras(option: dict[str, object], told: str) -> None:
     with pytest.raises(ThawError, match=f"^params.yaml: {told}$"):
-        backbones.build("VGG16", 32, options=networks.Options(**option))
+        backbones.build("VGG16", 32, options=scratch.Options(**option))
 
 
 def test_a_misspelt_name_gets_a_suggestion() -> None:

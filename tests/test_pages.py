@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers import pixels
-from thaw import pages
+from thaw.review import pages
 
 EPOCHS = [
     {

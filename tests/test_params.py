@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from thaw.errors import ThawError
-from thaw.params import Params, parse
+from thaw.core.errors import ThawError
+from thaw.core.params import Params, parse
 
 OWN = Path(__file__).parents[1] / "params.yaml"
 VALID = """

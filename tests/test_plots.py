@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from helpers import pixels
-from thaw import plots
+from thaw.drawing import plots
 
 HISTORY = [
     {

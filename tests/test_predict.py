@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from helpers import onnx_model, picture, plain
-from thaw.errors import ThawError
-from thaw.images import symmetric
-from thaw.inference import Classifier, probabilities
+from thaw.core.errors import ThawError
+from thaw.evaluation.inference import Classifier, probabilities
+from thaw.pictures.augmentation import symmetric
 
 PREDICT = Path(__file__).parents[1] / "src" / "predict.py"
 COLD_OR_WARM = [[0.02], [0.0], [-0.02]]  # red less blue

@@ -1,6 +1,6 @@
 """`thaw.pretrained`: weights from files, packages and Keras's own download."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import hashlib
 import time
@@ -18,8 +18,9 @@ import pooch
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from thaw import backbones, networks, pretrained
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import backbones, scratch
+from thaw.pretrained import weights
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(catalogue: object, base_model: str, weights: str) -> str:
     with pytest.raises(ThawError) as caught, warnings.catch_warnings(record=True) as shown:
-        pretrained.load(catalogue, base_model, weights)
+        weights.load(catalogue, base_model, weights)
     assert not any("Skipping" in str(each.message) for each in shown)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -41,17 +42,17 @@ def same(one: keras.Model, other: keras.Model) -> bool:
 
 
 def test_random_weights_are_the_same_each_time() -> None:
-    first = pretrained.load({}, "MobileNetV2", "random")
+    first = weights.load({}, "MobileNetV2", "random")
     keras.utils.set_random_seed(99)
-    assert same(first, pretrained.load({}, "MobileNetV2", "random"))
+    assert same(first, weights.load({}, "MobileNetV2", "random"))
     assert first.input_shape == (None, None, None, 3)
 
 
 def test_random_weights_of_another_seed() -> None:
-    options = networks.Options(initializer="he_uniform")
+    options = scratch.Options(initializer="he_uniform")
 
     def drawn(weights: str) -> keras.Model:
-        return pretrained.load({}, "cifar10_cnn", weights, options)
+        return weights.load({}, "cifar10_cnn", weights, options)
 
     seventh = drawn("random:7")
     assert same(seventh, drawn("random:7"))
@@ -76,20 +77,20 @@ def test_a_network_of_our_own_has_no_pretrained_weights() -> None:
 
 
 def test_options_of_another_network_stop_before_any_download() -> None:
-    options = networks.Options(l2=0.1)
+    options = scratch.Options(l2=0.1)
     for weights in ("imagenet", "pypi", "random", "a.weights.h5"):
         catalogue = {"VGG16": {"pypi": {"source": "x", "sha256": "0" * 64, "member": "x"}}}
         catalogue["VGG16"]["pypi"]["format"] = "onnx-vgg"
         with pytest.raises(ThawError, match=r"^params.yaml: network.l2: 0.1: VGG16 has no such"):
-            pretrained.load(catalogue, "VGG16", weights, options)
+            weights.load(catalogue, "VGG16", weights, options)
 
 
 def test_weights_of_other_options_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     backbones.build("cifar10_cnn", None).save_weights(path)
-    assert pretrained.load({}, "cifar10_cnn", str(path)).count_params() == 65_568
+    assert weights.load({}, "cifar10_cnn", str(path)).count_params() == 65_568
     with pytest.raises(ThawError, match="not weights of cifar10_cnn"):
-        pretrained.load({}, "cifar10_cnn", str(path), networks.Options(batch_norm=True))
+        weights.load({}, "cifar10_cnn", str(path), scratch.Options(batch_norm=True))
 
 
 def test_a_weights_file_round_trip(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_weights_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     base.save_weights(path)
     keras.utils.set_random_seed(6)
-    loaded = pretrained.load({}, "MobileNetV2", str(path))
+    loaded = weights.load({}, "MobileNetV2", str(path))
     assert same(base, loaded)
 
 
@@ -182,7 +183,7 @@ def test_imagenet_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(keras.src.applications.mobilenet_v2.file_utils, "get_file", get_file)
     with ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(lambda _: pretrained.load({}, "MobileNetV2", "imagenet"), range(2)))
+        loaded = list(pool.map(lambda _: weights.load({}, "MobileNetV2", "imagenet"), range(2)))
     assert all(same(network, each) for each in loaded)
 
 
@@ -243,7 +244,7 @@ def test_tfhub_mobilenet_v2(tmp_path: Path) -> None:
                 root[f"{place}/{name}"] = value
     assert len(expected) == 260
     entry = package(tmp_path, path, "tfhub-mobilenet-v2")
-    loaded = pretrained.load({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
+    loaded = weights.load({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
     for (layer, attribute), value in expected.items():
         found = getattr(loaded.get_layer(layer), attribute)
         np.testing.assert_array_equal(found, value, err_msg=f"{layer} {attribute}")
@@ -278,7 +279,7 @@ def vgg_package(tmp_path: Path) -> tuple[dict[str, str], dict[str, tuple[np.ndar
 def test_onnx_vgg(tmp_path: Path) -> None:
     entry, expected = vgg_package(tmp_path)
     assert len(expected) == 13
-    loaded = pretrained.load({"VGG16": {"mine": entry}}, "VGG16", "mine")
+    loaded = weights.load({"VGG16": {"mine": entry}}, "VGG16", "mine")
     for name, (kernel, bias) in expected.items():
         np.testing.assert_array_equal(loaded.get_layer(name).kernel, kernel, err_msg=name)
         np.testing.assert_array_equal(loaded.get_layer(name).bias, bias, err_msg=name)

@@ -1,6 +1,6 @@
 """The rule on known curves, the probe against scikit-learn's own, the command on tiny pictures."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import contextlib
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import probe
 import pytest
 import yaml
 from sklearn.linear_model import LogisticRegression
@@ -20,10 +21,12 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import probe
 from helpers import folders
-from thaw import backbones, heads, images, models, probing, runtime, training
-from thaw.errors import ThawError
+from thaw.core.errors import ThawError
+from thaw.networks import backbones, onnx_export
+from thaw.pictures import decoding, sessions
+from thaw.review import probing
+from thaw.training import classifiers, heads, loop
 
 ROOT = Path(__file__).parents[1]
 
@@ -189,12 +192,12 @@ def test_the_features_are_each_blocks_own_averages_and_maxima(
 ) -> None:
     folders(tmp_path / "pictures", "a", each=3)
     paths = [f"a/{number}.png" for number in range(3)]
-    session = runtime.session(models.to_onnx(probing.network(vgg, 32)))
+    session = sessions.session(onnx_export.to_onnx(probing.network(vgg, 32)))
     folder, out = tmp_path / "pictures", tmp_path / "x.npy"
     pooled = probing.extract(session, folder, paths, 32, "stretch", out)
     channels = probing.widths(vgg)
     assert pooled.shape == (3, 2, sum(channels))
-    pixels = np.stack([images.load(tmp_path / "pictures" / path, 32) for path in paths])
+    pixels = np.stack([decoding.load(tmp_path / "pictures" / path, 32) for path in paths])
     given = keras.applications.vgg16.preprocess_input(pixels.astype(np.float32))
     maps = [given]
     for layer in vgg.layers[1:]:
@@ -241,13 +244,13 @@ def test_multiplications_are_as_published(name: str, millions: int) -> None:
 
 def test_what_thawing_trains_is_the_part_above_and_the_head(vgg: keras.Model) -> None:
     spec = heads.HeadSpec("average_max", [], 0.0, 0.0, "glorot_uniform", False)
-    classifier = models.classifier(vgg, heads.layers(spec, 2), "average_max", 32)
+    classifier = classifiers.classifier(vgg, heads.layers(spec, 2), "average_max", 32)
     at = {index: probing.thaw_above(classifier, vgg, index) for index in probing.depths(vgg)}
     head = 2 * 512 + 1
     block5 = 3 * (9 * 512 * 512 + 512)
     assert next(iter(at.values())) == vgg.count_params() + head
     assert list(at.values())[-2:] == [block5 + head, 0]
-    recipe = training.Recipe("adam", 1e-5, "constant", 1)
+    recipe = loop.Optimization("adam", 1e-5, "constant", 1)
     for index in (0, 14):
         assert probing.seconds_a_step(classifier, vgg, index, "average_max", recipe, 2) > 0
 

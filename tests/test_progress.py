@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw import progress
+from thaw.core import progress
 
 SRC = Path(__file__).parents[1] / "src"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # all but the line's end

@@ -1,6 +1,6 @@
 """The files of `recipes/`, `thaw.recipes`, and the command that runs one."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import subprocess
 import sys
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recipe
 import yaml
 
-import recipe
 from test_pipeline import Repository
-from thaw import params, probing, recipes
-from thaw.errors import ThawError
+from thaw.core import params
+from thaw.core.errors import ThawError
+from thaw.review import probing, recipes
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "recipes"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from test_pipeline import ROOT, Repository
-from thaw import metrics
-from thaw.serialize import write_csv, write_json, write_text
+from thaw.evaluation import metrics
+from thaw.files.serialize import write_csv, write_json, write_text
 
 CLASSES = ("moss", "rusty iron")
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from thaw import metrics, reports
-from thaw.reports import Flip, Noise, Predictions
+from thaw.drawing import markdown
+from thaw.evaluation import metrics
+from thaw.review import reports
+from thaw.review.reports import Flip, Noise, Predictions
 
 TEXT = """\
 path,label,subgroup,head_a,head_b,fine_tuned_a,fine_tuned_b
@@ -166,7 +168,7 @@ def test_a_long_table_of_flips_says_how_many_are_left_out() -> None:
     ],
 )
 def test_any_name_is_code(text: object, expected: str) -> None:
-    assert reports.code(text) == expected
+    assert markdown.code(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_any_name_is_code(text: object, expected: str) -> None:
     [(0.5, "+0.5000"), (-0.5, "−0.5000"), (0.0, "0.0000"), (-0.00001, "0.0000")],
 )
 def test_changes_have_a_sign(value: float, expected: str) -> None:
-    assert reports.signed(value) == expected
+    assert markdown.signed(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from helpers import folders, mutated, picture
-from thaw.datasets import Labelled, bring, entry
-from thaw.errors import ThawError
-from thaw.images import content_hash
-from thaw.screening import screen
-from thaw.serialize import read_csv
+from thaw.core.errors import ThawError
+from thaw.datasets.catalogue import entry
+from thaw.datasets.labels import Labelled
+from thaw.datasets.layouts import bring
+from thaw.files.serialize import read_csv
+from thaw.pictures.decoding import content_hash
+from thaw.splitting.screening import screen
 
 SRC = Path(__file__).parents[1] / "src"
 OWN = {"title": "own", "layout": "folders", "licence": "own"}

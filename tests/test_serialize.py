@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw.errors import ThawError
-from thaw.serialize import atomic, read_csv, write_csv, write_json, write_text
+from thaw.core.errors import ThawError
+from thaw.files.serialize import atomic, read_csv, write_csv, write_json, write_text
 
 
 def test_write_makes_folders_and_leaves_no_temporary(tmp_path: Path):

@@ -4,9 +4,9 @@ from collections import defaultdict
 
 import pytest
 
-from thaw.datasets import Labelled
-from thaw.errors import ThawError
-from thaw.splits import SPLITS, Divided, counts, divide
+from thaw.core.errors import ThawError
+from thaw.datasets.labels import Labelled
+from thaw.splitting.splits import SPLITS, Divided, counts, divide
 
 
 def distinct(pictures: list[Labelled]) -> dict[str, str]:

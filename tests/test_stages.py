@@ -1,6 +1,6 @@
 """The training stages' scripts on tiny pictures: wherever training starts, the result is right."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import contextlib
 import csv
@@ -17,14 +17,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import yaml
-
 import stage
 import trained
+import yaml
+
 from helpers import cifar_files, folders, picture
-from thaw import backbones, features, images, inference, models, runtime, training
-from thaw.errors import ThawError
-from thaw.serialize import read_csv
+from thaw.core.errors import ThawError
+from thaw.evaluation import inference
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.networks import backbones
+from thaw.pictures import decoding, sessions
+from thaw.training import loop, saving
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -112,7 +116,7 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
     assert "a lower cache.layer avoids it" in printed
     np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
     assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
-    head, model = (models.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
+    head, model = (saving.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
     first, last = (each.get_layer("MobileNet").get_layer("conv_pw_5") for each in (head, model))
     assert np.abs(last.kernel.numpy() - first.kernel.numpy()).max() > 0
 
@@ -134,7 +138,7 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
     assert np.isfinite(run.losses("model")).all()
     with contextlib.chdir(run.folder):
         train, validation = trained.picture_views(
-            stage.read_params(), features.read_facts(stage.FEATURES), None
+            stage.read_params(), cache.read_facts(stage.FEATURES), None
         )
         kept = validation[0][0]["pictures"]
         drawn = set()
@@ -205,7 +209,7 @@ def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_
     cached = np.load(run.folder / "data/features/validation_boundary.npy")
     assert resize == classifier.resize
     np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
-    expected = images.load(run.folder / "data/raw/images" / paths[0], 32, resize)
+    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
 
@@ -253,7 +257,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def norms(run: Run, name: str) -> list[np.ndarray]:
     """Moving means and variances of the base model, then those of the head."""
-    model = models.load(run.folder / f"models/{name}.keras")
+    model = saving.load(run.folder / f"models/{name}.keras")
     layers = [*model.get_layer("cifar10_cnn").layers, *model.layers]
     found = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
     assert len(found) == 5
@@ -268,13 +272,13 @@ def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
         "trainable_variables": 6,
     }
     lines = (scratch.folder / "plots/head.csv").read_text(encoding="utf-8").splitlines()
-    assert lines == [",".join(training.HISTORY)]
+    assert lines == [",".join(loop.HISTORY)]
     for each in norms(scratch, "head"):
         np.testing.assert_array_equal(each, np.stack([np.zeros(each.shape[1]), each[1] * 0 + 1]))
     with contextlib.chdir(scratch.folder):
         params = stage.read_params()
-        given = trained.base_model(params, features.read_facts(stage.FEATURES))
-    first = models.load(scratch.folder / "models/head.keras").get_layer("cifar10_cnn")
+        given = trained.base_model(params, cache.read_facts(stage.FEATURES))
+    first = saving.load(scratch.folder / "models/head.keras").get_layer("cifar10_cnn")
     for one, other in zip(given.get_weights(), first.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -295,8 +299,8 @@ def test_from_scratch_everything_is_trained(scratch: Run) -> None:
 def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> None:
     pictures = np.load(scratch.folder / "data/features/validation_boundary.npy")[:, 0]
     pictures = pictures.astype(np.float32)
-    model = models.load(scratch.folder / "models/model.keras")
-    session = runtime.session((scratch.folder / "models/model.onnx").read_bytes())
+    model = saving.load(scratch.folder / "models/model.keras")
+    session = sessions.session((scratch.folder / "models/model.onnx").read_bytes())
     (logits,) = session.run(None, {session.get_inputs()[0].name: pictures})
     np.testing.assert_allclose(logits, model(pictures, training=False), rtol=1e-3, atol=1e-4)
     losses = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from thaw import terminal
+from thaw.review import terminal
 
 
 def history(epochs: int) -> list[terminal.Row]:

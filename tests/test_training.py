@@ -1,6 +1,6 @@
 """`thaw.training`: the order of views, weights, and fitting."""
 
-import thaw.quiet  # noqa: F401
+import thaw.networks.quiet  # noqa: F401
 
 import re
 from pathlib import Path
@@ -12,19 +12,21 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import picture
-from thaw import heads, images, models, progress, training
+from thaw.core import progress
+from thaw.pictures import decoding
+from thaw.pictures.augmentation import Augmentation
+from thaw.training import classifiers, heads, loop, views
+from thaw.training.views import Views
 
 HEAD = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
 
 
-def numbers(count: int, **options: object) -> training.Views:
+def numbers(count: int, **options: object) -> Views:
     """Views whose batches hold the picture's number and the view's."""
-    return training.Views(
-        lambda rows, turns: np.stack([rows, turns], 1), np.arange(count) % 2, **options
-    )
+    return Views(lambda rows, turns: np.stack([rows, turns], 1), np.arange(count) % 2, **options)
 
 
-def epoch(views: training.Views) -> list[tuple[int, int]]:
+def epoch(views: Views) -> list[tuple[int, int]]:
     batches = [views[index] for index in range(len(views))]
     for batch, labels, _ in batches:
         np.testing.assert_array_equal(labels[:, 0], batch[:, 0] % 2)
@@ -82,42 +84,42 @@ def test_weights_go_with_their_pictures() -> None:
 
 def test_balanced_makes_each_class_count_the_same() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2])
-    weights = training.balanced(labels)
+    weights = views.balanced(labels)
     np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2, 1, 1])
     assert weights.dtype == np.float32
 
 
 @pytest.mark.parametrize(
-    "augmentation", [None, images.Augmentation(3, "both", True, 0.0)], ids=["none", "dihedral"]
+    "augmentation", [None, Augmentation(3, "both", True, 0.0)], ids=["none", "dihedral"]
 )
 def test_cache_and_pictures_give_the_same_views(
-    tmp_path: Path, augmentation: images.Augmentation | None
+    tmp_path: Path, augmentation: Augmentation | None
 ) -> None:
     paths = [picture(tmp_path / f"{n}.png", seed=n).name for n in range(5)]
     count = augmentation.count if augmentation else 1
     cached = np.zeros((5, count, 8, 8, 3), np.uint8)
     for row, path in enumerate(paths):
-        pixels = images.load(tmp_path / path, 8)
+        pixels = decoding.load(tmp_path / path, 8)
         for turn in range(count):
             cached[row, turn] = (
-                images.view(pixels, augmentation, turn, 7, path) if augmentation else pixels
+                augmentation.view(pixels, augmentation, turn, 7, path) if augmentation else pixels
             )
 
-    def drawn(row: int, turn: int) -> images.Pixels:
-        one = images.load(tmp_path / paths[row], 8)
-        return images.view(one, augmentation, turn, 7, paths[row]) if augmentation else one
+    def drawn(row: int, turn: int) -> decoding.Pixels:
+        one = decoding.load(tmp_path / paths[row], 8)
+        return augmentation.view(one, augmentation, turn, 7, paths[row]) if augmentation else one
 
-    live = training.from_pictures(drawn, ["pictures"])
+    live = views.from_pictures(drawn, ["pictures"])
     rows = np.array([4, 0, 2, 4])
     turns = np.array([0, 1, 2, 1]) % count
     batch = live(rows, turns)["pictures"]
     assert batch.dtype == np.float32
-    np.testing.assert_array_equal(batch, training.from_cache(cached)(rows, turns))
+    np.testing.assert_array_equal(batch, views.from_cache(cached)(rows, turns))
 
 
 def test_together_reads_by_name() -> None:
     one, two = np.arange(6).reshape(3, 2), np.arange(6).reshape(3, 2) * 10
-    both = training.together({"a": training.from_cache(one), "b": training.from_cache(two)})
+    both = views.together({"a": views.from_cache(one), "b": views.from_cache(two)})
     batch = both(np.array([2, 0]), np.array([1, 0]))
     assert {name: values.tolist() for name, values in batch.items()} == {"a": [5, 0], "b": [50, 0]}
 
@@ -133,36 +135,36 @@ def problem(classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def fitted(
     classes: int = 2, optimizer: str = "adam", schedule: str = "constant", epochs: int = 4
-) -> tuple[keras.Model, list[tuple[float, ...]], training.Views]:
+) -> tuple[keras.Model, list[tuple[float, ...]], Views]:
     features, labels = problem(classes)
     keras.utils.set_random_seed(1)
-    model = models.head_alone(heads.layers(HEAD, classes), (4,))
-    read = training.from_cache(features)
-    train = training.Views(read, labels, batch_size=8, views=2, seed=1)
-    validation = training.Views(read, labels, batch_size=8)
-    recipe = training.Recipe(optimizer, 0.1, schedule, epochs)
-    return model, training.fit(model, train, validation, recipe, first_epoch=10), validation
+    model = classifiers.head_alone(heads.layers(HEAD, classes), (4,))
+    read = views.from_cache(features)
+    train = Views(read, labels, batch_size=8, views=2, seed=1)
+    validation = Views(read, labels, batch_size=8)
+    recipe = loop.Optimization(optimizer, 0.1, schedule, epochs)
+    return model, loop.fit(model, train, validation, recipe, first_epoch=10), validation
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_fit_learns_a_separable_problem(classes: int) -> None:
     model, history, validation = fitted(classes)
     assert [row[0] for row in history] == [11, 12, 13, 14]
-    last = dict(zip(training.HISTORY, history[-1], strict=True))
+    last = dict(zip(loop.HISTORY, history[-1], strict=True))
     assert last["validation_accuracy"] == 1.0
     assert last["train_loss"] < history[0][1]
-    found = training.evaluate(model, validation)
+    found = loop.evaluate(model, validation)
     assert found["accuracy"] == last["validation_accuracy"]
     assert found["loss"] == pytest.approx(last["validation_loss"], rel=1e-5)
 
 
 def test_evaluate_equals_the_formula() -> None:
     features, labels = problem(2)
-    model = models.head_alone(heads.layers(HEAD, 2), (4,))
-    views = training.Views(training.from_cache(features), labels, batch_size=7)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    views = Views(views.from_cache(features), labels, batch_size=7)
     logits = np.asarray(model(features[:, 0]))[:, 0].astype(np.float64)
     loss = np.log1p(np.exp(np.where(labels == 1, -logits, logits))).mean()
-    found = training.evaluate(model, views)
+    found = loop.evaluate(model, views)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     assert found["accuracy"] == pytest.approx(((logits > 0) == labels).mean())
 
@@ -198,10 +200,10 @@ def test_fit_draws_each_view_once_before_any_again() -> None:
         return np.zeros((len(rows), 4), np.float32)
 
     labels = np.arange(10) % 2
-    train = training.Views(read, labels, batch_size=4, views=3, seed=1)
-    validation = training.Views(training.from_cache(np.zeros((10, 1, 4))), labels, batch_size=4)
-    model = models.head_alone(heads.layers(HEAD, 2), (4,))
-    training.fit(model, train, validation, training.Recipe("sgd", 0.1, "constant", 3))
+    train = Views(read, labels, batch_size=4, views=3, seed=1)
+    validation = Views(views.from_cache(np.zeros((10, 1, 4))), labels, batch_size=4)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    loop.fit(model, train, validation, loop.Optimization("sgd", 0.1, "constant", 3))
     # Keras looks at the first batch, to see its shapes, before the first epoch.
     assert set(seen) == {(row, turn) for row in range(10) for turn in range(3)}
     drawn = seen[-30:]
@@ -215,11 +217,11 @@ def test_the_same_fit_gives_the_same_bytes() -> None:
 
 def test_tensorboard_shows_curves_and_histograms_of_the_last_training_alone(tmp_path: Path) -> None:
     features, labels = problem(2)
-    views = training.Views(training.from_cache(features), labels, batch_size=8)
-    model = models.head_alone(heads.layers(HEAD, 2), (4,))
+    views = Views(views.from_cache(features), labels, batch_size=8)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
     for first, epochs in ((0, 4), (10, 3)):
-        recipe = training.Recipe("adam", 0.1, "constant", epochs)
-        history = training.fit(model, views, views, recipe, first, logs=tmp_path / "head")
+        recipe = loop.Optimization("adam", 0.1, "constant", epochs)
+        history = loop.fit(model, views, views, recipe, first, logs=tmp_path / "head")
     for part, column in (("train", 1), ("validation", 2)):
         events = EventAccumulator(str(tmp_path / "head" / part)).Reload()
         losses = events.Tensors("epoch_loss")
@@ -254,12 +256,12 @@ def test_cosine_schedule_ends_at_0_with_the_last_step() -> None:
 def test_weights_change_the_loss() -> None:
     """A class of weight 0 is never learnt."""
     features, labels = problem(2)
-    read = training.from_cache(features)
+    read = views.from_cache(features)
     weights = (labels == 0).astype(np.float32)
-    train = training.Views(read, labels, batch_size=8, weights=weights, seed=1)
+    train = Views(read, labels, batch_size=8, weights=weights, seed=1)
     keras.utils.set_random_seed(1)
-    model = models.head_alone(heads.layers(HEAD, 2), (4,))
-    recipe = training.Recipe("adam", 0.1, "constant", 4)
-    training.fit(model, train, training.Views(read, labels, batch_size=8), recipe)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    recipe = loop.Optimization("adam", 0.1, "constant", 4)
+    loop.fit(model, train, Views(read, labels, batch_size=8), recipe)
     assert (np.asarray(model(features[labels == 0, 0])) < 0).all()
     assert (np.asarray(model(features[labels == 1, 0])) < 0).mean() > 0.5

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw.comparison_plots import COLUMNS as HISTORY
-from thaw.serialize import write_csv, write_json
+from thaw.files.serialize import write_csv, write_json
+from thaw.review.comparison_plots import COLUMNS as HISTORY
 
 SCRIPT = Path(__file__).parents[1] / "src/watch.py"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # all but the line's end

@@ -1,0 +1,280 @@
+"""The current run as one HTML file: `make page`, or `python src page`.
+
+Reads what the stages wrote and writes page/index.html, which fetches nothing: it can be mailed, or
+opened from the disk.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import workspace
+from thaw.core.progress import track
+from thaw.drawing import summary
+from thaw.evaluation import metrics
+from thaw.evaluation.comparison import COMPARED, TITLES, Evaluation, Groups
+from thaw.evaluation.inference import Classifier
+from thaw.files.serialize import read_csv, write_text
+from thaw.pictures import decoding
+from thaw.pictures.threads import in_threads
+from thaw.review import pages, reports
+from thaw.review.revisions import WORKSPACE, Revision, opened
+
+PAGE = Path("page/index.html")
+SHOWN = "fine_tuned"  # whose mistakes have heat maps
+GROUPS = {"label": "Accuracy by class", "subgroup": "Accuracy by subgroup"}
+THUMBNAIL = 160  # pixels
+MOST = 2000
+HEAT_MAPS = 24
+SECTIONS = {
+    "summary": "Summary",
+    "metrics": "Metrics",
+    "curves": "Curves",
+    "confusion": "Confusion",
+    "gallery": "Pictures",
+    "pipeline": "Pipeline",
+    "parameters": "Parameters",
+}
+
+
+def arguments() -> argparse.Namespace:
+    def count(text: str) -> int:
+        number = int(text)
+        if number < 0:
+            raise ValueError
+        return number
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pictures",
+        type=count,
+        default=MOST,
+        metavar="N",
+        help="show no more than N test pictures, mistakes first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--heat-maps",
+        type=count,
+        default=HEAT_MAPS,
+        metavar="N",
+        help="for the N most confident mistakes (default: %(default)s); with 0, TensorFlow isn't "
+        "imported",
+    )
+    return parser.parse_args()
+
+
+def read_numbers(name: str) -> list[dict[str, float]]:
+    rows = read_csv(workspace.PLOTS / f"{name}.csv")
+    return [{column: float(value) for column, value in row.items()} for row in rows]
+
+
+def graph(now: Revision) -> pages.Drawing:
+    stages = {each.addressing: each.desc or each.addressing for each in now.repo.index.stages}
+    edges = [(early.addressing, late.addressing) for late, early in now.repo.index.graph.edges]
+    return pages.drawing(stages, edges)
+
+
+def commit(now: Revision) -> str:
+    changed = ", with changes" if now.repo.scm.is_dirty() else ""
+    return f"commit {now.repo.scm.get_rev()[:7]}{changed}"
+
+
+def warnings(now: Revision) -> list[str]:
+    if not (stale := now.stale()):
+        return []
+    return [
+        f"{', '.join(stale)} changed in params.yaml since the stages ran: what follows is of an "
+        "older run. `dvc repro` brings it up to date."
+    ]
+
+
+def charts() -> list[dict[str, Any]]:
+    head, model = read_numbers("head"), read_numbers("model")
+    starts = len(head) if head and model else None
+    found = [
+        {
+            "title": title,
+            "about": f"{title} on training and validation pictures by epoch",
+            "spec": pages.learning_curve(head + model, starts, name, title.lower()),
+        }
+        for name, title in (("accuracy", "Accuracy"), ("loss", "Cross-entropy"))
+    ]
+    for kind, title, columns in (
+        ("roc", "ROC curve", {"fpr": "false positive rate", "tpr": "true positive rate"}),
+        ("pr", "Precision and recall", {"recall": "recall", "precision": "precision"}),
+    ):
+        points = {name: read_numbers(f"{kind}_{key}") for key, name in COMPARED.items()}
+        across, up = columns
+        found.append(
+            {
+                "title": title,
+                "about": f"{title} of both models on the test pictures",
+                "spec": pages.curve(points, across, up, (columns[across], columns[up])),
+            }
+        )
+    return found
+
+
+def chosen(labels: metrics.Labels, shares: metrics.Array, most: int) -> tuple[list[int], list[int]]:
+    """The rows to show, in their own order, and the most confident mistakes, worst first."""
+    predicted, sure = shares.argmax(axis=1), shares.max(axis=1)
+    right = predicted == labels
+    order = np.lexsort((-sure, right))
+    return sorted(order[:most].tolist()), [row for row in order[:most].tolist() if not right[row]]
+
+
+def thumbnails(paths: Sequence[str]) -> Iterator[str]:
+    def thumbnail(path: str) -> str:
+        return pages.webp(decoding.read(workspace.IMAGES / path), THUMBNAIL)
+
+    yield from track(in_threads(thumbnail, paths), "pictures", len(paths))
+
+
+def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """For each picture: as the network takes it, with its heat map, and whose class that is."""
+    from thaw.review import heatmaps
+    from thaw.training import saving
+
+    classifier = Classifier(workspace.MODELS / "model.onnx")
+    explainer = heatmaps.Explainer(saving.load(workspace.MODELS / "model.keras"))
+    for path, label in track(list(zip(paths, predicted, strict=True)), "heat maps"):
+        pixels = decoding.load(workspace.IMAGES / path, classifier.image_size, classifier.resize)
+        heat = explainer.heat(pixels, label, classifier.symmetries)
+        yield {
+            "large": pages.webp(Image.fromarray(pixels)),
+            "heat": pages.webp(Image.fromarray(heatmaps.overlay(pixels, heat))),
+            "heat_of": label,
+        }
+
+
+def gallery(
+    classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
+) -> tuple[list[dict[str, Any]], int]:
+    """A row a test picture shown, and how many of them have heat maps."""
+    rows = read_csv(workspace.PREDICTIONS)
+    labels = np.array([classes.index(row["label"]) for row in rows])
+    shown, wrong = chosen(labels, shares[SHOWN], given.pictures)
+    worst = wrong[: given.heat_maps]
+    predicted = shares[SHOWN].argmax(axis=1).tolist()
+    heat: dict[int, dict[str, Any]] = {}
+    if worst:
+        found = heat_maps([rows[row]["path"] for row in worst], [predicted[row] for row in worst])
+        heat = dict(zip(worst, found, strict=True))
+    made = thumbnails([rows[row]["path"] for row in shown])
+    pictures = [
+        {
+            "path": rows[row]["path"],
+            "label": int(labels[row]),
+            "subgroup": rows[row]["subgroup"],
+            "shares": [each[row].round(6).tolist() for each in shares.values()],
+            "picture": picture,
+            **heat.get(row, {}),
+        }
+        for row, picture in zip(shown, made, strict=True)
+    ]
+    return pictures, len(heat)
+
+
+def tiles(tested: Evaluation) -> list[dict[str, str]]:
+    found = []
+    for key, metric, form in (
+        (SHOWN, "accuracy", ".1%"),
+        ("head", "accuracy", ".1%"),
+        (SHOWN, "roc_auc", ".3f"),
+    ):
+        low, high = tested.intervals[key][metric]
+        found.append(
+            {
+                "name": f"{TITLES[metric]}, {COMPARED[key]}",
+                "value": f"{tested.scores[key][metric]:{form}}",
+                "below": f"95 % interval {low:{form}} to {high:{form}}",
+            }
+        )
+    classes = [
+        f"{each['pictures']:,} {name}" for name, each in tested.groups["label"]["head"].items()
+    ]
+    more = f" and {len(classes) - 3} more classes" if len(classes) > 3 else ""
+    below = ", ".join(classes[:3]) + more
+    return [*found, {"name": "test pictures", "value": f"{tested.pictures:,}", "below": below}]
+
+
+def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]:
+    return [
+        (name, int(each["pictures"]), [f"{groups[key][name]['accuracy']:.1%}" for key in COMPARED])
+        for name, each in groups["head"].items()
+    ]
+
+
+def write(now: Revision, given: argparse.Namespace) -> None:
+    params = workspace.read_params()
+    dataset = workspace.read_dataset()
+    found = reports.predictions(workspace.PREDICTIONS.read_text("utf-8"))
+    classes = list(found.classes)
+    labels = np.array([classes.index(label) for label in found.labels.values()])
+    tested = Evaluation.of(workspace.read_json(workspace.METRICS / "test.json"))
+    scores, intervals, groups = tested.scores, tested.intervals, tested.groups
+    drawn = charts()
+    pictures, heated = gallery(classes, found.probabilities, given)
+    about = f"{len(pictures)} of {len(labels)} test pictures"
+    if len(pictures) < len(labels):
+        about += ", the mistakes of the fine-tuned model first"
+    if heated:
+        about += (
+            f". The {heated} most confident mistakes of the fine-tuned model have a heat map "
+            "(Grad-CAM): what spoke for the class that was predicted"
+        )
+    context = {
+        "title": dataset["title"],
+        "run": f"{params.base_model} on {params.dataset}, {commit(now)}",
+        "warnings": warnings(now),
+        "sections": list(SECTIONS.items()),
+        "tiles": tiles(tested),
+        "verdict": summary.verdict(tested.fine_tuning),
+        "dag": graph(now),
+        "parameters": pages.grouped(params.model_dump()),
+        "pictures": len(labels),
+        "models": list(COMPARED.values()),
+        "model_keys": [(1, "fine-tuned"), (0, "head only")],
+        "metrics": pages.scores(
+            [scores[key] for key in COMPARED], [intervals[key] for key in COMPARED]
+        ),
+        "groups": [
+            (title, group_rows(groups[kind]))
+            for kind, title in GROUPS.items()
+            if len(groups[kind]["head"]) > 1
+        ],
+        "charts": drawn,
+        "classes": classes,
+        "confusion": [
+            {
+                "model": name,
+                "key": place,
+                "rows": pages.confusion(labels, found.probabilities[key], len(classes)),
+            }
+            for place, (key, name) in enumerate(COMPARED.items())
+        ],
+        "subgroups": sorted({row["subgroup"] for row in pictures} - {""}),
+        "heat_maps": heated,
+        "gallery_about": f"{about}.",
+        "footer": f"Made by Thaw. Pictures: {dataset['licence']}. {dataset['citation']}",
+    }
+    data = {
+        "charts": [chart["spec"] for chart in drawn],
+        "classes": classes,
+        "models": list(COMPARED.values()),
+        "pictures": pictures,
+    }
+    write_text(PAGE, pages.render(context, data))
+
+
+def main() -> None:
+    given = arguments()
+    with opened(WORKSPACE) as now:
+        write(now, given)
+    print(f"{PAGE} ({PAGE.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -1,0 +1,117 @@
+"""Classify pictures: `python src predict photos/ more.jpg`.
+
+Exits with 1 when a picture can't be read; the others are classified all the same.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from thaw.core.errors import ThawError, one_line
+from thaw.core.progress import track
+from thaw.evaluation.inference import Classifier, Result
+from thaw.files.walking import SUFFIXES, walk
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a picture or a folder; write ./-1.png where a name begins with a dash",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=Path("models/model.onnx"), help="default: %(default)s"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON list, for programs")
+    form.add_argument("--csv", action="store_true", help="CSV, for programs and spreadsheets")
+    return parser.parse_args()
+
+
+def pictures(paths: Iterable[Path]) -> list[Path]:
+    """The pictures given, and those in the folders given, in order.
+
+    Raises:
+        ThawError: when a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [each for each in walk(path) if each.suffix.lower() in SUFFIXES]
+            if not inside:
+                kinds = ", ".join(SUFFIXES)
+                raise ThawError(f"{path} holds no picture ({kinds}); give another folder")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def record(result: Result, classes: list[str]) -> dict[str, object]:
+    if result.probabilities is None:
+        return {"path": str(result.path), "class": None, "confidence": None, "error": result.reason}
+    by_class = dict(zip(classes, (round(float(p), 6) for p in result.probabilities), strict=True))
+    best = classes[int(result.probabilities.argmax())]
+    return {
+        "path": str(result.path),
+        "class": best,
+        "confidence": by_class[best],
+        "probabilities": by_class,
+    }
+
+
+def print_table(records: Iterator[dict[str, object]], width: int) -> None:
+    for each in records:
+        path = one_line(str(each["path"]))
+        if each["class"] is None:
+            tqdm.write(f"{path:<{width}}  can't be read: {each['error']}")
+        else:
+            tqdm.write(f"{path:<{width}}  {each['confidence']:>7.1%}  {each['class']}")
+
+
+def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    own = ("path", "class", "confidence", "error")
+    named = [f"class {name}" if name in own else name for name in classes]
+    writer.writerow([*own[:3], *named, own[3]])
+    for each in records:
+        by_class = each.get("probabilities")
+        shares = (
+            [by_class[name] for name in classes]
+            if isinstance(by_class, dict)
+            else [""] * len(classes)
+        )
+        writer.writerow(
+            [each["path"], each["class"], each["confidence"], *shares, each.get("error", "")]
+        )
+
+
+def main() -> None:
+    given = arguments()
+    classifier = Classifier(given.model)
+    paths = pictures(given.paths)
+    bad = 0
+
+    def records() -> Iterator[dict[str, object]]:
+        nonlocal bad
+        results = classifier.classify(paths)
+        for result in track(results, "classifying", len(paths)):
+            bad += result.probabilities is None
+            yield record(result, classifier.classes)
+
+    if given.json:
+        print(json.dumps(list(records()), indent=2, ensure_ascii=False))
+    elif given.csv:
+        print_csv(records(), classifier.classes)
+    else:
+        print_table(records(), max(len(one_line(str(path))) for path in paths))
+    if bad:
+        raise ThawError(f"{bad} of {len(paths)} pictures can't be read; they are listed above")

@@ -1,0 +1,235 @@
+"""Compare two runs: `make report BASE=main`, or `python src report [BASE] [HEAD]`.
+
+BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace. Writes
+report/report.md and its pictures from what Git and DVC hold of both. No stage runs.
+"""
+
+import argparse
+import csv
+import io
+import json
+import shutil
+import tempfile
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import workspace
+from thaw.drawing import markdown, plots
+from thaw.evaluation import metrics
+from thaw.evaluation.comparison import COMPARED
+from thaw.files.serialize import write_csv, write_text
+from thaw.pictures import decoding
+from thaw.review import comparison_plots, reports
+from thaw.review.revisions import WORKSPACE, Revision, opened
+
+REPORT = Path("report")
+TILE = 160  # pixels
+SHOWN = 12  # pictures of each kind of flip
+MODEL = "fine_tuned"  # whose confusion and flips are shown
+NO_PAIRS = "no paired test. A change is called chance where the intervals of both overlap."
+ONE_IS_MISSING = "Not drawn: one of them is missing."
+Runs = tuple[Revision, Revision]
+Predictions = tuple[reports.Predictions, reports.Predictions]
+
+
+def picture(path: Path) -> str:
+    return f"![{path.stem.replace('_', ' ').capitalize()}]({path.name})"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("base", nargs="?", default="main", help="default: %(default)s")
+    parser.add_argument("head", nargs="?", default=WORKSPACE, help="default: %(default)s")
+    return parser.parse_args()
+
+
+def mapping(found: object) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise TypeError("not a mapping")
+    return found
+
+
+def read_params(run: Revision) -> dict[str, Any]:
+    return run.read(Path("params.yaml"), lambda text: mapping(yaml.safe_load(text))) or {}
+
+
+def read_metrics(run: Revision, name: str) -> dict[str, Any]:
+    path = workspace.METRICS / f"{name}.json"
+    return run.read(path, lambda text: mapping(json.loads(text))) or {}
+
+
+def read_scores(run: Revision) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores and their intervals on the test pictures, by model."""
+    if run.has(workspace.METRICS / "intervals.json"):  # a run of before the end of 2026
+        return read_metrics(run, "evaluation"), read_metrics(run, "intervals")
+    found = read_metrics(run, "test")
+    return found.get("scores", {}), found.get("intervals", {})
+
+
+def history(text: str) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO(text))
+    return [{name: float(row[name]) for name in comparison_plots.COLUMNS} for row in rows]
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Actual and predicted class of each test picture."""
+    return [(row["actual"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
+
+
+def read_predictions(runs: Runs) -> Predictions | None:
+    before, after = (run.read(workspace.PREDICTIONS, reports.predictions) for run in runs)
+    return (before, after) if before and after else None
+
+
+def compare_parameters(runs: Runs, columns: list[str]) -> str:
+    before, after = (read_params(run) for run in runs)
+    parts = [reports.parameters(before, after, columns)]
+    for run in runs:
+        if stale := run.stale():
+            names = ", ".join(map(markdown.code, stale))
+            parts.append(
+                f"{run.title} was not run since these changed: {names}. What follows is of an "
+                "older run; `dvc repro` there and commit what it writes."
+            )
+    return "\n\n".join(parts)
+
+
+def compare_metrics(runs: Runs, columns: list[str], found: Predictions | None) -> str:
+    scores, intervals = zip(*map(read_scores, runs), strict=True)
+    different = reports.unlike(*found) if found else "The predictions of one are missing"
+    if different:
+        parts = [f"{different}: {NO_PAIRS}"]
+    else:
+        parts = ["Where nothing but chance is at work, one change in twenty looks like more."]
+    for model, title in reversed(COMPARED.items()):
+        parts.append(f"### {title.capitalize()}")
+        within = [each.get(model, {}) for each in intervals]
+        noise = reports.unpaired_noise(within[0], within[1])
+        if found and not different:
+            noise, comparison = reports.paired_noise(reports.pair(*found, model))
+            parts.append(reports.verdict(comparison, len(found[0].labels)))
+        values = [each.get(model, {}) for each in scores]
+        parts.append(reports.scores(values, within, noise, columns))
+    return "\n\n".join(parts)
+
+
+def compare_numbers(runs: Runs, columns: list[str]) -> str:
+    before, after = (
+        {name: read_metrics(run, name) for name in ("split", "head", "model")} for run in runs
+    )
+    return reports.numbers(before, after, columns)
+
+
+def curves(run: Revision) -> comparison_plots.Curves | None:
+    head, model = (run.read(workspace.PLOTS / f"{name}.csv", history) for name in ("head", "model"))
+    if head is None or model is None:
+        return None
+    return comparison_plots.Curves(head + model, len(head) if model else None)
+
+
+def draw_curves(runs: Runs, folder: Path) -> str:
+    before, after = map(curves, runs)
+    if before is None or after is None:
+        return ONE_IS_MISSING
+    path = folder / "learning_curves.png"
+    comparison_plots.learning_curves(before, after, path)
+    return picture(path)
+
+
+def draw_confusion(runs: Runs, folder: Path) -> str:
+    before, after = (run.read(workspace.PLOTS / f"confusion_{MODEL}.csv", pairs) for run in runs)
+    if before is None or after is None:
+        return ONE_IS_MISSING
+    classes = sorted({label for pair in before + after for label in pair})
+    tables = []
+    for title, found in (("Before", before), ("After", after)):
+        numbered = np.array([[classes.index(label) for label in pair] for pair in found])
+        actual, predicted = numbered.reshape(-1, 2).T
+        tables.append((title, metrics.confusion(actual, predicted, len(classes))))
+    path = folder / "confusion_matrices.png"
+    plots.confusion_matrices(tables, classes, path)
+    return picture(path)
+
+
+def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
+    if not found:
+        return "Not compared: the predictions of one of them are missing."
+    if different := reports.unlike(*found):
+        return f"Not compared: {different[0].lower()}{different[1:]}."
+    pair = reports.pair(*found, MODEL)
+    flips = reports.flips(pair, list(found[0].labels), found[0].classes)
+    if not flips:
+        return "No prediction changed."
+    columns = ("picture", "actual", "before", "after", "share_before", "share_after")
+    write_csv(folder / "flipped.csv", columns, [astuple(flip) for flip in flips])
+    parts = []
+    for kind in reports.FLIPS:
+        if chosen := [flip for flip in flips if flip.kind == kind]:
+            path = folder / f"{kind.replace(' ', '_')}.png"
+            parts.append(f"### {kind.capitalize()}: {len(chosen)}")
+            if draw_flips(runs, chosen[:SHOWN], path):
+                parts.append(picture(path))
+            parts.append(reports.flipped(chosen))
+    return "\n\n".join(parts)
+
+
+def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
+    """Draw the pictures that are to be had; whether any is."""
+    resize = read_params(runs[1]).get("resize", "stretch")
+    tiles = []
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+        for flip in flips:
+            copies = (
+                run.copy(workspace.IMAGES / flip.path, Path(folder)) for run in reversed(runs)
+            )
+            if copy := next(filter(None, copies), None):
+                pixels = decoding.load(copy, TILE, resize)
+                colour = plots.RIGHT if flip.after == flip.label else plots.WRONG
+                tiles.append(plots.Tile(pixels, reports.caption(flip), colour))
+    if gone := len(flips) - len(tiles):
+        runs[1].missing.append(
+            f"{gone} of {len(flips)} pictures to show are neither in the cache here nor on the "
+            "remote; `dvc push` them where they are, or `dvc repro download`"
+        )
+    if tiles:
+        plots.grid(tiles, path.stem.replace("_", " ").capitalize(), path, 4)
+    return bool(tiles)
+
+
+def write(runs: Runs, folder: Path) -> None:
+    columns = [f"{when}: {run.title}" for when, run in zip(("before", "after"), runs, strict=True)]
+    found = read_predictions(runs)
+    sections = {
+        "Parameters": compare_parameters(runs, columns),
+        "Test pictures": compare_metrics(runs, columns, found),
+        "Data and training": compare_numbers(runs, columns),
+        "Learning curves": draw_curves(runs, folder),
+        "Confusion matrices of the fine-tuned model": draw_confusion(runs, folder),
+        "Predictions of the fine-tuned model that changed": show_flips(runs, found, folder),
+    }
+    parts = [f"# From {runs[0].title} to {runs[1].title}"]
+    missing = dict.fromkeys(sentence for run in runs for sentence in run.missing)
+    if missing:
+        parts.append("\n".join(f"- Missing: {sentence}." for sentence in missing))
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    write_text(folder / "report.md", "\n\n".join(parts) + "\n")
+
+
+def main() -> None:
+    given = arguments()
+    with (
+        opened(given.base) as base,
+        opened(given.head) as head,
+        tempfile.TemporaryDirectory(prefix=".part-", dir=".") as folder,
+    ):
+        made = Path(folder) / REPORT
+        write((base, head), made)
+        shutil.rmtree(REPORT, ignore_errors=True)
+        made.replace(REPORT)
+    print((REPORT / "report.md").read_text(encoding="utf-8"), end="")

@@ -1,0 +1,49 @@
+"""Stage `extract_features`: what the frozen layers compute for each picture, to data/features/."""
+
+import workspace
+from thaw.core.params import plain
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.networks import backbones, onnx_export, scratch
+from thaw.pictures import sessions
+from thaw.pictures.augmentation import Augmentation
+
+
+def main() -> None:
+    params = workspace.read_params()
+    options = plain(scratch.Options, params.network)
+    base = backbones.load(
+        params.base_model, params.image_size, workspace.WEIGHTS, params.feature_layer, options
+    )
+    cut = None if params.feature_layer is None else base.layers[-1].name
+    layer = params.cache.layer
+    at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer", cut)
+    boundary = backbones.boundary(base, at)
+    facts = cache.Facts(
+        base_model=params.base_model,
+        image_size=params.image_size,
+        resize=params.resize,
+        boundary=boundary,
+        boundary_name=base.layers[boundary].name if boundary else "pixels",
+        bottleneck=params.cache.bottleneck,
+        classes=workspace.read_dataset()["classes"],
+        augmentation=plain(Augmentation, params.augment),
+        seed=params.seed,
+        feature_layer=cut,
+    )
+    if facts.live:
+        print("cached: pixels; views are drawn anew each epoch, and all layers run on them")
+    else:
+        print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
+    extractor = cache.extractor(base, params.image_size, boundary, params.cache.bottleneck)
+    session = sessions.session(onnx_export.to_onnx(extractor))
+    rows = read_csv(workspace.SPLIT)
+    labels = {}
+    cached_views = 0 if facts.live else facts.augmentation.count
+    for name, views in (("train", cached_views), ("validation", 0)):
+        part = [row for row in rows if row["split"] == name]
+        paths = [row["path"] for row in part]
+        cache.extract(session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name)
+        labels[name] = [facts.classes.index(row["label"]) for row in part]
+        print(f"{name}: {max(views, 1)} views of {len(paths)} pictures")
+    cache.write_facts(facts, labels, workspace.FEATURES)

@@ -1,0 +1,101 @@
+"""Stage `fine_tune`: the network thawed from `fine_tune_at` and trained on, to models/model.*."""
+
+import keras
+
+import workspace
+from thaw.core.errors import ThawError
+from thaw.core.params import Params, plain, settings
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.networks import backbones
+from thaw.networks.onnx_export import to_onnx
+from thaw.pictures import sessions
+from thaw.training import batches, checkpoints, classifiers, loop, saving
+from thaw.training.checkpoints import Checkpoint
+from thaw.training.results import Results
+from thaw.training.views import Views
+
+RESULTS = Results(
+    workspace.MODELS / "model.keras",
+    workspace.MODELS / "model.onnx",
+    workspace.PLOTS / "model.csv",
+    workspace.METRICS / "model.json",
+    "fine_tune",
+)
+
+
+def main() -> None:
+    params = workspace.read_params()
+    facts = cache.read_facts(workspace.FEATURES)
+    loop.prepare(params.seed, params.threads)
+    classifier = saving.load(workspace.MODELS / "head.keras")
+    if params.fine_tune_at is None and head_epochs(params) == 0:
+        raise ThawError(
+            "params.yaml: head.epochs: 0: with fine_tune_at: null nothing would be trained; give "
+            "the head epochs, or fine_tune_at a layer"
+        )
+    if params.fine_tune_at is None:
+        print("fine_tune_at is null: feature extraction only, the head's model is the result")
+        RESULTS.write(classifier, facts, params.average_views, [])
+        return
+    base = classifier.get_layer(facts.base_model)
+    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
+    backbones.freeze_below(base, thawed)
+    boundary, train, validation = views(params, facts, classifier, base, thawed)
+    inputs = [workspace.FEATURES, workspace.IMAGES, workspace.SPLIT]
+    key = checkpoints.key(f"model {settings(params)}", classifier, inputs)
+    checkpoint = Checkpoint(workspace.UNFINISHED / "model.npz", key)
+    training_mode = params.fine_tune.batch_norm == "trained"
+    history = loop.fit(
+        classifiers.top(
+            classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
+        ),
+        train,
+        validation,
+        plain(loop.Optimization, params.fine_tune),
+        first_epoch=head_epochs(params),
+        checkpoint=checkpoint,
+        logs=workspace.logs("fine_tune") if params.tensorboard else None,
+        show=RESULTS.show,
+    )
+    RESULTS.write(classifier, facts, params.average_views, history)
+    checkpoint.remove()
+
+
+def head_epochs(params: Params) -> int:
+    """How many epochs the head's training counts as: one where scikit-learn fits it."""
+    return params.head.epochs if params.head.classifier == "dense" else 1
+
+
+def views(
+    params: Params, facts: cache.Facts, classifier: keras.Model, base: keras.Model, thawed: int
+) -> tuple[int, Views, Views]:
+    """The layer above which is trained, 0 for all, and batches of what goes in there."""
+    rows = read_csv(workspace.SPLIT)
+    source = batches.Source(
+        workspace.FEATURES,
+        workspace.IMAGES,
+        {
+            name: [row["path"] for row in rows if row["split"] == name]
+            for name in ("train", "validation")
+        },
+        facts,
+        params.batch_size,
+        params.class_weight,
+        params.seed,
+    )
+    if 0 < facts.boundary < thawed:
+        width = classifiers.width_below(base, facts.boundary)
+        return facts.boundary, *batches.boundaries(source, width)
+    boundary = backbones.boundary(base, thawed - 1) if thawed else 0
+    bottom = classifiers.bottom(classifier, base, boundary) if boundary else None
+    frozen = bottom and sessions.session(to_onnx(bottom))
+    if not facts.live:
+        lower = "a lower cache.layer avoids it"
+        remedy = lower if boundary else "cache.layer: pixels spares the decoding"
+        print(
+            f"fine_tune_at lies at or below the cached layer {facts.boundary_name} (index "
+            f"{facts.boundary}), so every epoch runs all layers on the pictures, which is "
+            f"slower; {remedy}"
+        )
+    return boundary, *batches.pictures(source, frozen, head_epochs(params))

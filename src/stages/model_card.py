@@ -1,0 +1,134 @@
+"""Stage `model_card`: what the model is, was made from and can do, to models/model_card.md."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import workspace
+from thaw.core.params import Params, plain
+from thaw.drawing import card, summary
+from thaw.drawing.markdown import code
+from thaw.evaluation.comparison import TITLES, Evaluation
+from thaw.files import catalogues
+from thaw.files.serialize import write_text
+from thaw.pictures.augmentation import Augmentation
+
+FILES = ("model.keras", "model.onnx")
+SHOWN = ("fine_tuned", "head")
+
+
+def digest(name: str) -> str:
+    with (workspace.MODELS / name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def catalogued(folder: Path, name: str) -> dict[str, Any]:
+    """A file of a catalogue; empty where it has none."""
+    if name not in catalogues.names(folder):
+        return {}
+    return catalogues.read(folder, name, dict[str, Any])
+
+
+def made(params: Params) -> str:
+    start = "from random weights" if params.weights.startswith("random") else "pretrained"
+    if params.fine_tune_at is None:
+        return f"{start}, all of it frozen but the head"
+    return f"{start}, trained on with its head from layer {code(params.fine_tune_at)} on"
+
+
+def weights(params: Params) -> str:
+    known = catalogued(workspace.PRETRAINED, params.base_model).get(params.weights)
+    if known:
+        return (
+            f"{code(params.weights)}: {known['about']}; {code(known['source'])}; "
+            f"licence: {known.get('licence', 'not stated')}"
+        )
+    return code(params.weights)
+
+
+def logits(classes: list[str]) -> str:
+    if len(classes) == 2:
+        return f"`keras.ops.sigmoid(logits)` is the probability of {code(classes[1])}."
+    return "`keras.ops.softmax(logits)` holds the probabilities of the classes, in the order above."
+
+
+def averaged(params: Params) -> str:
+    count = len(plain(Augmentation, params.augment).symmetries)
+    if not params.average_views or count == 1:
+        return "The figures below are of these logits."
+    return (
+        f"The figures below are of the mean probability over {count} flips and quarter turns of "
+        "each picture, which `python src predict` gives; these logits are of one view."
+    )
+
+
+def trained() -> str:
+    head, model = (workspace.read_json(workspace.METRICS / f"{n}.json") for n in ("head", "model"))
+    last = model if model["epochs"] else head
+    return (
+        f"Epochs: {head['epochs']} of the head alone, then {model['epochs']} of fine-tuning. "
+        f"{last['trainable_parameters']:,} of {last['parameters']:,} numbers of the model were "
+        f"trained at the end; validation accuracy then: {last['validation_accuracy']:.1%}."
+    )
+
+
+def screened(counts: dict[str, Any]) -> str:
+    return (
+        f"{counts['identical']:,} pictures are identical to another and lie on the same side of "
+        f"the split; {counts['bad']:,} could not be read and were left out."
+    )
+
+
+def main() -> None:
+    params = workspace.read_params()
+    dataset = workspace.read_dataset()
+    classes: list[str] = dataset["classes"]
+    split = workspace.read_json(workspace.METRICS / "split.json")
+    tested = Evaluation.of(workspace.read_json(workspace.METRICS / "test.json"))
+    by_class = card.by_class(tested.confusion["fine_tuned"], classes)
+    subgroups = card.by_subgroup(tested.groups["subgroup"]["fine_tuned"])
+    tuned = tested.scores["fine_tuned"]
+    source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
+    chosen = params.model_dump(exclude={"cores"})
+    text = card.render(
+        {
+            "title": dataset["title"],
+            "base_model": params.base_model,
+            "how": made(params),
+            "classes": classes,
+            "files": [(name, digest(name)) for name in FILES],
+            "image_size": params.image_size,
+            "logits": logits(classes),
+            "averaged": averaged(params),
+            "source": code(source),
+            "licence": dataset["licence"],
+            "citation": dataset["citation"] or "none",
+            "weights": weights(params),
+            "parts": [
+                (part, [counts.get(name, 0) for name in classes])
+                for part, counts in split["pictures"].items()
+            ],
+            "screened": screened(split),
+            "scores": [
+                (
+                    title,
+                    *(
+                        summary.score(tested.scores[m][name], tested.intervals[m][name])
+                        for m in SHOWN
+                    ),
+                )
+                for name, title in TITLES.items()
+            ],
+            "verdict": summary.verdict(tested.fine_tuning),
+            "by_class": by_class,
+            "subgroups": subgroups,
+            "limits": card.limits(
+                by_class, subgroups, tuned["calibration_error"], params.image_size, params.resize
+            ),
+            "trainable": trained(),
+            "parameters": yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True),
+        }
+    )
+    write_text(workspace.MODELS / "model_card.md", text)

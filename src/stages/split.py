@@ -1,0 +1,48 @@
+"""Stage `split`: every picture checked, and each assigned to training, validation or test."""
+
+import workspace
+from thaw.datasets.labels import read_labels
+from thaw.files.serialize import write_csv, write_json
+from thaw.splitting import splits
+from thaw.splitting.screening import screen
+
+DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
+
+
+def main() -> None:
+    params = workspace.read_params()
+    pictures = read_labels(workspace.RAW)
+    published = workspace.read_dataset()["split"]
+    content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
+    good = [picture for picture in pictures if picture.path in content]
+    divided = splits.divide(
+        good,
+        content,
+        held_out=params.split.held_out or published["held_out"] or DEFAULT_SHARE,
+        test=params.split.test or published["test"] or DEFAULT_SHARE,
+        seed=params.seed,
+    )
+    labels = {picture.path: picture.label for picture in good}
+    rows = [
+        (picture.path, picture.label, divided.split[picture.path], picture.subgroup)
+        for picture in good
+        if picture.path in divided.split
+    ]
+    write_csv(workspace.SPLIT, splits.COLUMNS, rows)
+    counts = splits.counts(divided.split, labels)
+    write_json(
+        workspace.METRICS / "split.json",
+        {
+            "pictures": counts,
+            "identical": divided.duplicates,
+            "identical_left_out": len(divided.left_out),
+            "identical_with_other_label": len(divided.conflicts),
+            "bad": len(bad),
+        },
+    )
+    for part, by_class in counts.items():
+        print(f"{part:<11}", ", ".join(f"{count} {name}" for name, count in by_class.items()))
+    print(
+        f"{divided.duplicates} pictures are identical to another "
+        f"({len(divided.left_out)} left out of training, {len(divided.conflicts)} with two labels)"
+    )

@@ -1,0 +1,155 @@
+"""Stage `train_head`: a head on the cached bottleneck features, to models/head.*."""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+import workspace
+from thaw.core.params import Params, plain, settings
+from thaw.features import cache
+from thaw.networks import backbones, scratch
+from thaw.networks.onnx_export import to_onnx
+from thaw.pictures import sessions
+from thaw.training import batches, checkpoints, classifiers, heads, loop
+from thaw.training.checkpoints import Checkpoint
+from thaw.training.results import Results
+from thaw.training.views import balanced
+
+Part = tuple[NDArray[Any], NDArray[np.int64]]  # cached features and labels
+RESULTS = Results(
+    workspace.MODELS / "head.keras",
+    workspace.MODELS / "head.onnx",
+    workspace.PLOTS / "head.csv",
+    workspace.METRICS / "head.json",
+    "head",
+)
+
+
+def main() -> None:
+    params = workspace.read_params()
+    facts = cache.read_facts(workspace.FEATURES)
+    loop.prepare(params.seed, params.threads)
+    head = layers(params, facts)
+    checkpoint = None
+    noted = {}
+    if params.head.classifier != "dense":
+        select = heads.selector(params.head.pooling, facts.bottleneck)
+        history, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
+    elif params.head.epochs:
+        history, checkpoint = fit(params, facts, head)
+    else:
+        print("head.epochs is 0: the head keeps its first weights, for stage fine_tune to train")
+        history = []
+    base = base_model(params, facts)
+    base.trainable = False
+    if facts.bottleneck == "blocks":
+        base = backbones.with_blocks(base)
+    classifier = classifiers.classifier(base, head, params.head.pooling, facts.image_size)
+    RESULTS.write(classifier, facts, params.average_views, history, **noted)
+    if checkpoint:
+        checkpoint.remove()
+
+
+def layers(params: Params, facts: cache.Facts) -> list[keras.Layer]:
+    """The head's layers, not trained."""
+    moments: tuple[heads.Array, heads.Array] | tuple[None, None] = (None, None)
+    if params.head.standardize or params.head.classifier != "dense":
+        select = heads.selector(params.head.pooling, facts.bottleneck)
+        moments = heads.moments(cache.read(workspace.FEATURES, "train_bottleneck"), select)
+    return heads.layers(plain(heads.HeadSpec, params.head), len(facts.classes), *moments)
+
+
+def base_model(params: Params, facts: cache.Facts) -> keras.Model:
+    """The base model of the cache, with the weights that stage `weights` wrote."""
+    options = plain(scratch.Options, params.network)
+    return backbones.load(
+        facts.base_model, facts.image_size, workspace.WEIGHTS, facts.feature_layer, options
+    )
+
+
+def fit(
+    params: Params, facts: cache.Facts, head: Sequence[keras.Layer]
+) -> tuple[loop.Rows, Checkpoint]:
+    """Train the head by the optimizer: its history, and what it may be continued from."""
+    select = heads.selector(params.head.pooling, facts.bottleneck)
+    frozen = None
+    if facts.live:
+        base = base_model(params, facts)
+        extractor = cache.extractor(base, facts.image_size, 0, facts.bottleneck)
+        frozen = sessions.session(to_onnx(extractor))
+    source = batches.Source(
+        workspace.FEATURES,
+        workspace.IMAGES,
+        {},
+        facts,
+        params.batch_size,
+        params.class_weight,
+        params.seed,
+    )
+    train, validation = batches.bottlenecks(source, select, frozen)
+    model = classifiers.head_alone(head, train[0][0].shape[1:])
+    inputs = [workspace.FEATURES, workspace.WEIGHTS]
+    key = checkpoints.key(f"head {settings(params)}", model, inputs)
+    checkpoint = Checkpoint(workspace.UNFINISHED / "head.npz", key)
+    history = loop.fit(
+        model,
+        train,
+        validation,
+        plain(loop.Optimization, params.head),
+        checkpoint=checkpoint,
+        logs=workspace.logs("head") if params.tensorboard else None,
+        show=RESULTS.show,
+    )
+    return history, checkpoint
+
+
+def fit_linear(
+    params: Params,
+    head: Sequence[keras.Layer],
+    select: Callable[[heads.Array], heads.Array],
+    train: Part,
+    validation: Part,
+) -> tuple[loop.Rows, float]:
+    """Give the head's logits the weights of a linear classifier, fitted on all cached views.
+
+    Returns:
+        Its history, as one epoch, and the C chosen.
+    """
+    from thaw.training import linear  # here, as importing scikit-learn takes a second
+
+    kind = params.head.classifier
+    standardize, logits = head[0], head[-1]
+    width = len(standardize.scale)
+    linear.check_size(train[0].shape[0] * train[0].shape[1], width, kind)
+
+    def rows(part: Part) -> linear.Rows:
+        cached, labels = part
+        even = params.class_weight != "balanced"
+        weights = np.ones(len(labels), np.float32) if even else balanced(labels)
+        drawn = cached.shape[1]
+        values = heads.standardized(cached, select, standardize)
+        return linear.Rows(values, labels.repeat(drawn), weights.repeat(drawn))
+
+    to_fit, to_choose = rows(train), rows(validation)
+    fitted = linear.fit(kind, to_fit, to_choose)
+    for c, loss in fitted.losses.items():
+        chosen = ", chosen" if c == fitted.c else ""
+        print(f"{kind}, C = {c:g}: validation cross-entropy {loss:.4f}{chosen}")
+    classifiers.head_alone(head, (width,))
+    logits.set_weights([fitted.kernel, fitted.bias])
+    train_loss, train_accuracy = linear.score(fitted, to_fit)
+    counted_alike = replace(to_choose, weights=np.ones_like(to_choose.weights))
+    loss, accuracy = linear.score(fitted, counted_alike)
+    return [(1, train_loss, loss, train_accuracy, accuracy)], fitted.c
+
+
+def read(name: str) -> Part:
+    """The cached bottleneck features and labels of a split."""
+    bottleneck = cache.read(workspace.FEATURES, f"{name}_bottleneck")
+    return bottleneck, cache.read(workspace.FEATURES, f"{name}_labels")

@@ -1,0 +1,20 @@
+"""Stage `weights`: the base model's pretrained weights to data/weights/."""
+
+import workspace
+from thaw.core.params import plain
+from thaw.files.serialize import atomic
+from thaw.networks import scratch
+from thaw.pretrained import weights
+
+ROOM = 4 * 2**20  # bytes for names and structure
+
+
+def main() -> None:
+    params = workspace.read_params()
+    options = plain(scratch.Options, params.network)
+    base = weights.load(workspace.PRETRAINED, params.base_model, params.weights, options)
+    with atomic(workspace.WEIGHTS) as path:
+        # HDF5 crashes where a disk is full: find that out before.
+        path.write_bytes(bytes(ROOM + 4 * base.count_params()))
+        base.save_weights(path)
+    print(f"{base.name}: {len(base.layers)} layers, {base.count_params():,} parameters")

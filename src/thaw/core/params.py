@@ -1,0 +1,223 @@
+"""What `params.yaml` may hold, checked before any work is done."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from thaw.core.errors import ThawError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Plain = TypeVar("Plain", bound=DataclassInstance)
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a truth value is not a number")
+    return value
+
+
+# PyYAML reads `1e-4` as text (YAML 1.1 wants `1.0e-4`), so numbers may arrive as text.
+Number = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Group(BaseModel):
+    """A part of `params.yaml`. A field's description says what would be right; errors quote it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(Group):
+    held_out: Number | None = Field(
+        gt=0,
+        lt=1,
+        description="a share between 0 and 1 of the pictures to hold out of training, "
+        "or null for the dataset's own (else 0.2)",
+    )
+    test: Number | None = Field(
+        gt=0,
+        lt=1,
+        description="a share between 0 and 1 of the held-out pictures to test on, "
+        "or null for the dataset's own (else 0.2)",
+    )
+
+
+class Augment(Group):
+    views: int = Field(ge=1, le=64, description="a whole number of views of each picture, 1 to 64")
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        description="none, horizontal, vertical or both"
+    )
+    quarter_turns: bool = Field(description="true or false")
+    rotation: Number = Field(
+        ge=0, le=0.5, description="the largest rotation as a share of a full turn, 0 to 0.5"
+    )
+
+
+class Cache(Group):
+    layer: int | Name = Field(
+        description="a layer of the base model, by index or name, to cache the output of, or pixels"
+    )
+    bottleneck: Literal["pooled", "blocks", "full"] = Field(
+        description="pooled (averages and maxima of the last layer's maps), blocks (of every "
+        "block's) or full (the last layer's maps)"
+    )
+
+
+class Network(Group):
+    padding: Literal["same", "valid"] = Field(description="same or valid")
+    l2: Number = Field(
+        ge=0, le=1, description="a number from 0 to 1; training losses include the penalty"
+    )
+    initializer: Initializer = Field(
+        description="glorot_uniform, glorot_normal, he_uniform or he_normal"
+    )
+    batch_norm: bool = Field(description="true or false")
+
+
+class Training(Group):
+    optimizer: Optimizer = Field(description="adam, adamw, rmsprop or sgd")
+    learning_rate: Number = Field(gt=0, le=10, description="a number above 0, such as 0.0001")
+    schedule: Schedule = Field(description="constant or cosine")
+    epochs: int = Field(ge=1, le=10_000, description="a whole number from 1 to 10000")
+
+
+class Head(Training):
+    classifier: Literal["dense", "svm", "logistic"] = Field(description="dense, svm or logistic")
+    pooling: Literal["average", "max", "average_max", "flatten"] = Field(
+        description="average, max, average_max or flatten"
+    )
+    hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
+        description="a list of the widths of dense hidden layers, such as [256], or []"
+    )
+    standardize: bool = Field(description="true or false")
+    dropout: Number = Field(ge=0, lt=1, description="a number from 0 to below 1")
+    l2: Number = Field(
+        ge=0, le=1, description="a number from 0 to 1; training losses include the penalty"
+    )
+    initializer: Initializer = Field(
+        description="glorot_uniform, glorot_normal, he_uniform or he_normal"
+    )
+    batch_norm: bool = Field(description="true or false")
+    epochs: int = Field(
+        ge=0,
+        le=10_000,
+        description="a whole number from 0 (fine_tune trains the head too) to 10000",
+    )
+
+
+class FineTune(Training):
+    batch_norm: Literal["frozen", "trained"] = Field(description="frozen or trained")
+
+
+class Params(Group):
+    dataset: str = Field(min_length=1, description="the name of a file of datasets/, without .yaml")
+    source: str | None = Field(
+        min_length=1,
+        description="a path, or an https:, file: or pypi: address, to take the dataset from, "
+        "or null for the entry's own",
+    )
+    on_bad_image: Literal["fail", "skip"] = Field(description="fail or skip")
+    base_model: str = Field(
+        min_length=1, description="the name of a network of keras.applications, or cifar10_cnn"
+    )
+    weights: str = Field(
+        min_length=1,
+        description="pypi, imagenet, random, random:1 (of seed 1), or the path of a "
+        ".weights.h5 file",
+    )
+    feature_layer: Annotated[int, Field(ge=1)] | Name | None = Field(
+        description="the index or name of the layer whose output the head reads, or null for the "
+        "last"
+    )
+    image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
+    resize: Literal["stretch", "crop"] = Field(description="stretch or crop")
+    fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(
+        description="the index or name of the first layer to thaw, or null to keep all frozen"
+    )
+    average_views: bool = Field(description="true or false")
+    class_weight: Literal["none", "balanced"] = Field(description="none or balanced")
+    batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
+    seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+    threads: int = Field(ge=1, le=256, description="a whole number of training threads, 1 to 256")
+    tensorboard: bool = Field(description="true or false")
+    cores: Annotated[int, Field(ge=1)] | None = Field(
+        description="a whole number of processor cores from 1, or null for all there are"
+    )
+    split: Split = Field(description="the group of split.held_out and split.test")
+    augment: Augment = Field(description="the group of augment.views, augment.flip and so on")
+    network: Network = Field(description="the group of network.padding, network.l2 and so on")
+    cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")
+    head: Head = Field(description="the group of head.pooling, head.dropout and so on")
+    fine_tune: FineTune = Field(description="the group of fine_tune.learning_rate and so on")
+
+
+def parse(values: object, place: str = "params.yaml") -> Params:
+    """Check parameters as read from YAML.
+
+    Raises:
+        ThawError: with a sentence for each wrong value, saying what would be right.
+    """
+    if not isinstance(values, Mapping):
+        raise ThawError(f"{place} holds no parameters; restore it with `git checkout {place}`")
+    try:
+        params = Params.model_validate(dict(values))
+    except ValidationError as error:
+        sentences: dict[str, None] = {}
+        for problem in error.errors():
+            sentences[_sentence(problem["loc"], problem["type"], values)] = None
+        raise ThawError(f"{place}: " + "; ".join(sentences)) from None
+    if params.head.hidden and params.head.classifier != "dense":
+        raise ThawError(
+            f"{place}: head.hidden: {params.head.hidden}: head.classifier: "
+            f"{params.head.classifier} has no hidden layers; set head.hidden: [] or "
+            "head.classifier: dense"
+        )
+    return params
+
+
+def settings(params: Params) -> str:
+    """All parameters that results may follow from, as text: all but the number of cores."""
+    return str(dict(params) | {"cores": None})
+
+
+def plain(kind: type[Plain], group: Group) -> Plain:
+    """A dataclass of the library, its fields those of a group of the same names."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: getattr(group, name) for name in names})
+
+
+def _sentence(location: tuple[int | str, ...], kind: str, values: Mapping[str, Any]) -> str:
+    model: type[BaseModel] = Params
+    value: Any = values
+    names: list[str] = []
+    description = ""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            if kind == "extra_forbidden":
+                close = difflib.get_close_matches(str(part), list(model.model_fields), n=1)
+                known = (
+                    f"did you mean {close[0]}?"
+                    if close
+                    else ("the parameters here are " + ", ".join(model.model_fields))
+                )
+                return f"{'.'.join([*names, str(part)])} is not a parameter ({known})"
+            break  # an item of a list, or a branch of a union
+        names.append(str(part))
+        description = field.description or ""
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif kind == "missing":
+            return f"{'.'.join(names)} is missing: give {description}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+    return f"{'.'.join(names)}: {shown!s}: give {description}"

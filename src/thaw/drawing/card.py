@@ -1,0 +1,130 @@
+"""A model card: what a model is, was made from, can do and can't."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from scipy.stats import binomtest
+
+from thaw.drawing.markdown import code
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+FEW = 30  # pictures of a class or subgroup
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many."""
+
+    part: int
+    whole: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval (1927, Probable inference), from 0 to 1."""
+        found = binomtest(self.part, self.whole).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        """In percent, with the interval in brackets."""
+        if not self.whole:
+            return "–"
+        low, high = self.interval
+        return f"{self.part / self.whole:.1%} [{low:.1%}, {high:.1%}]"
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class's test pictures fared."""
+
+    name: str
+    pictures: int
+    recall: Share  # of its pictures, those predicted so
+    precision: Share  # of those predicted so, its pictures
+
+
+def by_class(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[ClassScore]:
+    """A score a class, from the confusion matrix, whose rows are the actual classes."""
+    found = []
+    for place, name in enumerate(classes):
+        actual = sum(confusion[place])
+        predicted = sum(row[place] for row in confusion)
+        right = confusion[place][place]
+        found.append(ClassScore(name, actual, Share(right, actual), Share(right, predicted)))
+    return found
+
+
+def by_subgroup(groups: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Share]]:
+    """The share that is right in each subgroup, as `comparison.by_group` counts them."""
+    return [
+        (name, Share(round(each["accuracy"] * each["pictures"]), int(each["pictures"])))
+        for name, each in groups.items()
+    ]
+
+
+def limits(
+    scores: Sequence[ClassScore],
+    subgroups: Sequence[tuple[str, Share]],
+    calibration_error: float,
+    image_size: int,
+    resize: str,
+) -> list[str]:
+    """What a reader of the figures should know before using the model, a sentence or two each."""
+    pictures = sum(score.pictures for score in scores)
+    found = [
+        f"The figures are of {pictures:,} test pictures from the same source as the training "
+        "pictures. Of other cameras, places or times they say nothing.",
+        "It always names one of its classes, also for a picture of something else, and may be "
+        "confident.",
+    ]
+    worst = min((score for score in scores if score.pictures), key=lambda each: _rate(each.recall))
+    if missed := worst.recall.whole - worst.recall.part:
+        found.append(
+            f"It misses most of {code(worst.name)}: {missed:,} of {worst.recall.whole:,} test "
+            f"pictures ({missed / worst.recall.whole:.1%}) are taken for another class."
+        )
+    if len(subgroups) > 1:
+        low = min(subgroups, key=lambda each: _rate(each[1]))
+        high = max(subgroups, key=lambda each: _rate(each[1]))
+        apart = low[1].interval[1] < high[1].interval[0]
+        verdict = "more than chance" if apart else "a difference that can be chance"
+        found.append(
+            f"Of the subgroups, {code(low[0])} is right least often ({low[1]}), {code(high[0])} "
+            f"most often ({high[1]}): {verdict}."
+        )
+    counted = [(score.name, score.pictures) for score in scores]
+    counted += [(name, share.whole) for name, share in subgroups]
+    if few := [code(name) for name, count in counted if count < FEW]:
+        found.append(
+            f"Fewer than {FEW} test pictures each: {', '.join(few)}. Their figures are rough."
+        )
+    how = "stretched" if resize == "stretch" else "scaled and cut"
+    found.append(
+        f"Pictures are {how} to {image_size} × {image_size} pixels: what is smaller than a pixel "
+        "then can't be seen."
+    )
+    found.append(
+        f"Confidence and accuracy differ by {100 * calibration_error:.1f} points on average."
+    )
+    return found
+
+
+def _rate(share: Share) -> float:
+    return share.part / share.whole
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """The card in Markdown; `context` holds what `templates/model_card.md.j2` names."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # Markdown; names go through `code`
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = code
+    found: str = environment.get_template("model_card.md.j2").render(**context)
+    return found

@@ -1,0 +1,27 @@
+"""Markdown: tables, code, signed numbers."""
+
+import re
+from collections.abc import Sequence
+
+from thaw.core.errors import one_line
+
+
+def code(value: object) -> str:
+    """Any text as code in Markdown: a name may hold what Markdown, HTML or a table would read."""
+    text = one_line(str(value))
+    if text.strip() == text != "" and not re.search(r"[`|\\]", text):
+        return f"`{text}`"
+    escaped = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in text)
+    return f"<code>{escaped}</code>"
+
+
+def signed(value: float, form: str = ".4f") -> str:
+    """With + or −, so that no colour need say it."""
+    text = f"{value:+{form}}"
+    return text.replace("-", "−") if re.search("[1-9]", text) else text.lstrip("+-")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])

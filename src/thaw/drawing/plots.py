@@ -1,0 +1,191 @@
+"""Pictures for people: learning curves, samples, augmented views, predictions, mistakes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from thaw.files.serialize import atomic
+from thaw.pictures.decoding import Pixels
+
+mpl.use("Agg")
+mpl.rcdefaults()  # not those of the user's matplotlibrc
+mpl.rcParams["font.family"] = "DejaVu Sans"  # Matplotlib's own, and no other for what it lacks
+# Blue and vermilion of Okabe and Ito's palette: told apart by colour-blind people, and in grey.
+TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
+DPI = 100
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of a grid, with a line or two below it."""
+
+    pixels: Pixels
+    caption: str
+    colour: str = "black"
+
+
+def learning_curves(
+    history: Sequence[dict[str, float]], fine_tuning_starts: int | None, path: Path
+) -> None:
+    """Accuracy and loss by epoch, with a line where fine-tuning starts.
+
+    Args:
+        history: rows with epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
+        fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    epochs = [row["epoch"] for row in history]
+    for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
+        for part, colour, style in (("train", TRAINING, "-"), ("validation", VALIDATION, "--")):
+            values = [row[f"{part}_{name}"] for row in history]
+            label = "Training" if part == "train" else "Validation"
+            axes.plot(epochs, values, style, color=colour, marker="o", markersize=3, label=label)
+        if fine_tuning_starts is not None:
+            axes.axvline(
+                fine_tuning_starts + 0.5, color="grey", linewidth=1.5, label="Fine-tuning starts"
+            )
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    top.legend(loc="lower right")
+    bottom.set_xlabel("Epoch")
+    bottom.set_ylim(bottom=0)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle("Learning curves (training figures include dropout and augmentation)")
+    _save(figure, path)
+
+
+def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -> None:
+    """A probe's accuracy by depth; below it what thawing from there trains, and how long it takes.
+
+    Args:
+        rows: with block, accuracy, standard_error, fine_tune_at, parameters and seconds.
+        advice: with best, chosen and thawed, each one of the rows.
+        path: of the PNG.
+    """
+    names = [row["block"] for row in rows]
+    places = range(len(rows))
+    width = max(8, 0.32 * len(rows) + 2)
+    figure = Figure(figsize=(width, 8.5), layout="constrained")
+    top, middle, bottom = figure.subplots(
+        3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.2, 1.2]}
+    )
+    accuracy = [100 * row["accuracy"] for row in rows]
+    errors = [100 * row["standard_error"] for row in rows]
+    top.errorbar(places, accuracy, errors, color=TRAINING, marker="o", markersize=5, capsize=3)
+    best, chosen, thawed = (advice[name] for name in ("best", "chosen", "thawed"))
+    top.axhspan(
+        100 * (best["accuracy"] - best["standard_error"]),
+        100 * best["accuracy"],
+        color="grey",
+        alpha=0.25,
+        linewidth=0,
+        label="Within one standard error of the best",
+    )
+    at = names.index(chosen["block"])
+    top.plot(
+        at,
+        accuracy[at],
+        "D",
+        color=VALIDATION,
+        markersize=10,
+        label=f"Shallowest block in that band: {chosen['block']}",
+    )
+    top.set_ylabel("Validation accuracy of\na linear probe (%)")
+    top.set_xlim(-0.6, len(rows) - 0.4)
+    top.legend(loc="best")
+    marked = names.index(thawed["block"])
+    for axes, column, scale, label in (
+        (middle, "parameters", 1e6, "Million numbers\nto train"),
+        (bottom, "seconds", 1, "Seconds\nan epoch"),
+    ):
+        colours = [VALIDATION if place == marked else TRAINING for place in places]
+        axes.bar(places, [row[column] / scale for row in rows], color=colours)
+        axes.set_ylabel(label)
+    for axes in (top, middle, bottom):
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    bottom.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor")
+    bottom.set_xlabel("Block after which layers are thawed (orange: as advised)")
+    figure.suptitle(
+        f"Features are general up to {chosen['block']}: thaw from {thawed['fine_tune_at']} on"
+    )
+    _save(figure, path)
+
+
+def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = None) -> None:
+    """A grid of pictures with captions."""
+    columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
+    rows = max(1, math.ceil(len(tiles) / columns))
+    figure = Figure(figsize=(2.3 * columns, 2.65 * rows + 0.5), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.axis("off")
+    for axes, tile in zip(places, tiles, strict=False):
+        axes.imshow(tile.pixels)
+        axes.text(
+            0.5,
+            -0.03,
+            "\n".join(_short(line, 34) for line in tile.caption.split("\n")),
+            fontsize=9,
+            color=tile.colour,
+            ha="center",
+            va="top",
+            transform=axes.transAxes,
+            parse_math=False,  # a $ in a class's name
+        )
+    if not tiles:
+        places[0].text(0.5, 0.5, "none", ha="center", va="center")
+    figure.suptitle(title, parse_math=False)
+    _save(figure, path)
+
+
+def confusion_matrices(
+    tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], path: Path
+) -> None:
+    """Confusion matrices side by side: counts, shaded by the share of the actual class."""
+    side = max(3.2, 0.55 * len(classes) + 2)
+    figure = Figure(figsize=(side * len(tables) + 0.6, side + 0.6), layout="constrained")
+    for axes, (title, table) in zip(
+        figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True
+    ):
+        _confusion(axes, table, classes)
+        axes.set_title(title, parse_math=False)
+    _save(figure, path)
+
+
+def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> None:
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(table):
+        dark = shares[row, column] > 0.5
+        text = f"{count}\n{shares[row, column]:.0%}" if len(classes) <= 12 else f"{count}"
+        axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+    turned = 45 if len(classes) > 3 else 0
+    names = [_short(name, 20) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=turned, parse_math=False)
+    axes.set_yticks(range(len(classes)), names, parse_math=False)
+    axes.set_xlabel("Predicted")
+    axes.set_ylabel("Actual")
+
+
+def _short(text: str, longest: int) -> str:
+    """A class's name may be as long as a file's, and would leave no place for the picture."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as temporary:
+        # Matplotlib writes its version into a PNG unless told not to.
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})

@@ -1,0 +1,37 @@
+"""The evaluation of both models as Markdown, and its verdict."""
+
+from collections.abc import Sequence
+
+from thaw.drawing import markdown
+from thaw.evaluation.comparison import COMPARED, TITLES, Evaluation
+from thaw.evaluation.metrics import Comparison
+
+
+def text(found: Evaluation) -> str:
+    """A table of both models, 95 % intervals in brackets, and what the paired test says."""
+    rows = [
+        [title, *(score(found.scores[m][name], found.intervals[m][name]) for m in COMPARED)]
+        for name, title in TITLES.items()
+    ]
+    return (
+        f"Test: {found.pictures} pictures. In brackets: 95 % bootstrap intervals.\n\n"
+        f"{markdown.table(('', *COMPARED.values()), rows)}\n\n{verdict(found.fine_tuning)}\n"
+    )
+
+
+def score(value: float, interval: Sequence[float]) -> str:
+    """A figure and its interval."""
+    low, high = interval
+    return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def verdict(comparison: Comparison) -> str:
+    """Whether fine-tuning helped, in a sentence or two."""
+    change = (
+        f"Fine-tuning mended {comparison.mended} of the head's mistakes and broke "
+        f"{comparison.broken} that were right: accuracy {comparison.difference:+.2%} "
+        f"[{comparison.low:+.2%}, {comparison.high:+.2%}], McNemar p = {comparison.p_value:.2g}."
+    )
+    if comparison.p_value >= 0.05:
+        return f"{change} On these pictures that can be chance."
+    return f"{change} That is more than chance."

@@ -1,0 +1,121 @@
+"""Two models on the same test pictures: scores, intervals, groups, curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.evaluation import metrics
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Intervals = Mapping[str, Sequence[float]]  # low and high of each score
+Groups = Mapping[str, Mapping[str, float]]  # pictures and accuracy of each
+COMPARED = {"head": "head only", "fine_tuned": "fine-tuned"}  # that are compared, and their titles
+KINDS = ("label", "subgroup")  # of groups
+CURVE_POINTS = 500
+TITLES = {
+    "accuracy": "accuracy",
+    "loss": "cross-entropy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "calibration_error": "calibration error",
+}
+LOWER_IS_BETTER = {"loss", "calibration_error"}
+DECISIVE = ("accuracy", "loss", "f1", "roc_auc", "calibration_error")  # what DVC calls a metric
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the test pictures say of both models; each mapping is by `COMPARED`."""
+
+    pictures: int
+    scores: Mapping[str, Mapping[str, float]]  # of `metrics.scores`
+    intervals: Mapping[str, Intervals]  # 95 %
+    fine_tuning: metrics.Comparison
+    groups: Mapping[str, Mapping[str, Groups]]  # first by `KINDS`
+    confusion: Mapping[str, Sequence[Sequence[int]]]  # rows of actual classes
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """As read back from JSON.
+
+        Raises:
+            TypeError: when it isn't one.
+            KeyError: likewise.
+        """
+        found = metrics.Comparison(**values["fine_tuning"])
+        return cls(**{**values, "fine_tuning": found})
+
+
+def evaluate(
+    labels: Labels,
+    found: Mapping[str, Array],
+    scores: Mapping[str, Mapping[str, float]],
+    rows: Sequence[Mapping[str, str]],
+    seed: int,
+) -> Evaluation:
+    """Compare the models of `COMPARED`.
+
+    Args:
+        labels: (N,) class numbers of the test pictures.
+        found: (N, classes) probabilities by model.
+        scores: of `metrics.scores` by model.
+        rows: of the test pictures, with each of `KINDS`.
+        seed: of the bootstrap.
+    """
+    drawn = metrics.resamples(labels, seed)
+    classes = found["head"].shape[1]
+    return Evaluation(
+        len(labels),
+        scores,
+        {name: metrics.intervals(labels, shares, drawn) for name, shares in found.items()},
+        metrics.compare(labels, found["head"], found["fine_tuned"], drawn),
+        {
+            kind: {
+                name: by_group(labels, shares, [row[kind] for row in rows])
+                for name, shares in found.items()
+            }
+            for kind in KINDS
+        },
+        {
+            name: metrics.confusion(labels, shares.argmax(axis=1), classes).tolist()
+            for name, shares in found.items()
+        },
+    )
+
+
+def curve(kind: str, labels: Labels, probabilities: Array) -> list[tuple[float, float, float]]:
+    """Points of a "roc" (FPR, TPR, threshold) or "pr" (recall, precision, threshold) curve.
+
+    Of the second class where there are two; with more, of all classes pooled (micro-average).
+    At most 500 points are kept.
+    """
+    classes = probabilities.shape[1]
+    truth = np.eye(classes, dtype=bool)[labels]
+    columns = slice(1, 2) if classes == 2 else slice(None)
+    measure = metrics.roc_curve if kind == "roc" else metrics.precision_recall_curve
+    found = measure(truth[:, columns].ravel(), probabilities[:, columns].ravel())
+    points = list(zip(*(axis.tolist() for axis in found), strict=True))
+    keep = np.unique(np.linspace(0, len(points) - 1, min(len(points), CURVE_POINTS)).astype(int))
+    return [points[index] for index in keep]
+
+
+def by_group(
+    labels: Labels, probabilities: Array, groups: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Pictures and accuracy of each group, such as each class or each kind of subject."""
+    right = probabilities.argmax(axis=1) == labels
+    names = np.asarray(groups)
+    return {
+        str(name): {
+            "pictures": int(np.sum(names == name)),
+            "accuracy": float(right[names == name].mean()),
+        }
+        for name in np.unique(names)
+    }

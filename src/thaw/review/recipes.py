@@ -1,0 +1,94 @@
+"""Recipes: published systems as parameters, with what they report and what was measured here."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from thaw.core.errors import ThawError
+from thaw.drawing import markdown
+from thaw.files import catalogues
+
+Text = Annotated[str, Field(min_length=1)]
+COLUMNS = ("recipe", "published", "measured here", "differs")
+
+
+class Recipe(BaseModel):
+    """A file of `recipes/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    title: Text
+    source: Text  # where the system was published
+    published: Text  # what it reports, and on which data
+    measured: Text  # the same here, on which data, and how far shortened
+    differs: Text  # what explains the difference
+    params: dict[str, Any]  # what it overrides in params.yaml
+
+
+def read(folder: Path, name: str) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ThawError: when there is none of that name, or it isn't one.
+    """
+    return catalogues.read(folder, name, Recipe)
+
+
+def merge(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with some overridden, group by group."""
+    merged = copy.deepcopy(dict(values))
+    for name, value in overrides.items():
+        inner = merged.get(name)
+        if isinstance(inner, dict) and isinstance(value, Mapping):
+            merged[name] = merge(inner, value)
+        else:
+            merged[name] = copy.deepcopy(value)
+    return merged
+
+
+def setting(text: str) -> dict[str, Any]:
+    """`head.dropout=0.5` as the parameters that it overrides.
+
+    Raises:
+        ThawError: when it isn't of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ThawError(f"{text}: give a parameter and its value, such as batch_size=64")
+    try:
+        found: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ThawError(f"{text}: the value is not YAML; quote it") from None
+    for part in reversed(name.split(".")):
+        found = {part: found}
+    return dict(found)
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each single parameter: `head.dropout` and its value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def table(recipes: Mapping[str, Recipe], columns: Sequence[str] = COLUMNS) -> str:
+    """Published and measured results side by side, as Markdown."""
+    rows = [
+        [
+            " ".join(text.split())
+            for text in (
+                f"`{name}`: {recipe.title}",
+                recipe.published,
+                recipe.measured,
+                recipe.differs,
+            )
+        ]
+        for name, recipe in recipes.items()
+    ]
+    return markdown.table(columns, rows) + "\n"

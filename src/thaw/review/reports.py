@@ -1,0 +1,257 @@
+"""Two runs compared for a pull request: parameters, metrics and predictions, as Markdown."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from thaw.drawing.markdown import code, signed, table
+from thaw.evaluation import metrics
+from thaw.evaluation.comparison import LOWER_IS_BETTER, TITLES
+from thaw.review import recipes
+
+LEVEL = 0.05
+SEED = 1
+FLIPS = ("right to wrong", "wrong to right", "wrong to another wrong")
+LISTED = 20  # rows of a table of flips: a comment on GitHub holds 65,536 characters
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What both models of a run say of its test pictures."""
+
+    classes: tuple[str, ...]
+    labels: dict[str, str]  # the class of each picture, by its path
+    probabilities: dict[str, metrics.Array]  # of each model: (N, classes), rows as in `labels`
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The predictions of two runs for the same test pictures, by one model."""
+
+    labels: metrics.Labels
+    before: metrics.Array
+    after: metrics.Array
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Whether the change of a metric is more than chance, and its interval where there is one."""
+
+    chance: bool
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test picture whose predicted class changed; shares are the confidence in each."""
+
+    path: str
+    label: str
+    before: str
+    after: str
+    share_before: float
+    share_after: float
+
+    @property
+    def kind(self) -> str:
+        if self.before == self.label:
+            return FLIPS[0]
+        return FLIPS[1] if self.after == self.label else FLIPS[2]
+
+
+def predictions(text: str) -> Predictions:
+    """Read the table that stage `evaluate` writes: path, label, subgroup, shares by each model.
+
+    Raises:
+        ValueError: when it isn't one.
+    """
+    header, *rows = csv.reader(io.StringIO(text))
+    columns = header[3:]
+    count = len(columns) // 2
+    names = [name.removeprefix("head_") for name in columns[:count]]
+    if columns != [f"{model}_{name}" for model in ("head", "fine_tuned") for name in names]:
+        raise ValueError("not the columns that stage evaluate writes")
+    shares = np.array([[float(cell) for cell in row[3:]] for row in rows])
+    return Predictions(
+        tuple(names),
+        {row[0]: row[1] for row in rows},
+        {"head": shares[:, :count], "fine_tuned": shares[:, count:]},
+    )
+
+
+def unlike(before: Predictions, after: Predictions) -> str:
+    """Why two runs can't be compared picture by picture; empty when they can."""
+    if before.classes != after.classes:
+        return "The classes differ"
+    if before.labels != after.labels:
+        common = len(before.labels.items() & after.labels.items())
+        return (
+            f"The test pictures differ ({len(before.labels)} before, {len(after.labels)} after, "
+            f"{common} the same)"
+        )
+    return ""
+
+
+def pair(before: Predictions, after: Predictions, model: str) -> Pair:
+    """Both runs' predictions in one order; they must not be `unlike`."""
+    places = {path: place for place, path in enumerate(after.labels)}
+    order = [places[path] for path in before.labels]
+    labels = np.array([before.classes.index(label) for label in before.labels.values()])
+    return Pair(labels, before.probabilities[model], after.probabilities[model][order])
+
+
+def paired_noise(pair: Pair) -> tuple[dict[str, Noise], metrics.Comparison]:
+    """The paired bootstrap interval of each metric's change; McNemar's test for accuracy."""
+    drawn = metrics.resamples(pair.labels, SEED)
+    comparison = metrics.compare(pair.labels, pair.before, pair.after, drawn)
+    blocks = []
+    for start in range(0, len(drawn), metrics.BLOCK):
+        rows = drawn[start : start + metrics.BLOCK]
+        before, after = (
+            metrics.resampled_scores(pair.labels, shares, rows)
+            for shares in (pair.before, pair.after)
+        )
+        blocks.append({name: after[name] - before[name] for name in after})
+    found = {}
+    for name in TITLES:
+        low, high = metrics.interval(np.concatenate([block[name] for block in blocks]).tolist())
+        found[name] = Noise(low <= 0 <= high, (low, high))
+    found["accuracy"] = Noise(comparison.p_value >= LEVEL, (comparison.low, comparison.high))
+    return found, comparison
+
+
+def unpaired_noise(
+    before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
+) -> dict[str, Noise]:
+    """By the intervals of both sides: chance where they overlap, which is on the safe side."""
+    return {
+        name: Noise(before[name][0] <= after[name][1] and after[name][0] <= before[name][1])
+        for name in before.keys() & after.keys()
+    }
+
+
+def flips(found: Pair, paths: Sequence[str], classes: Sequence[str]) -> list[Flip]:
+    """The pictures whose prediction changed: right to wrong first, the most confident first."""
+    firsts, seconds = found.before.argmax(axis=1), found.after.argmax(axis=1)
+    changed = [
+        Flip(
+            paths[row],
+            classes[found.labels[row]],
+            classes[firsts[row]],
+            classes[seconds[row]],
+            float(found.before[row].max()),
+            float(found.after[row].max()),
+        )
+        for row in np.flatnonzero(firsts != seconds).tolist()
+    ]
+    return sorted(changed, key=lambda flip: (FLIPS.index(flip.kind), -flip.share_after, flip.path))
+
+
+def word(name: str, change: float) -> str:
+    """What a metric's change is worth, as far as four digits show."""
+    if not re.search("[1-9]", f"{change:.4f}"):
+        return "same"
+    return "better" if (change < 0) == (name in LOWER_IS_BETTER) else "worse"
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Each single value that differs: its name (`head.dropout`), before and after, or ABSENT."""
+    first, second = dict(recipes.leaves(before)), dict(recipes.leaves(after))
+    for name in dict.fromkeys((*first, *second)):
+        one, other = first.get(name, ABSENT), second.get(name, ABSENT)
+        if one != other and str(one) != str(other):  # PyYAML reads 1e-05 as text, 0.00001 not
+            yield name, one, other
+
+
+def parameters(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The parameters that changed."""
+    rows = [[code(name), *map(_value, values)] for name, *values in changed(before, after)]
+    return table(("parameter", *columns), rows) if rows else "No parameter changed."
+
+
+def numbers(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Other numbers that changed, without a judgement."""
+    rows = []
+    for name, first, second in changed(before, after):
+        both = isinstance(first, int | float) and isinstance(second, int | float)
+        change = signed(second - first, ".4g") if both else ABSENT
+        rows.append([code(name), _value(first), _value(second), change])
+    return table(("number", *columns, "change"), rows) if rows else "None of them changed."
+
+
+def _value(value: object) -> str:
+    return ABSENT if value == ABSENT else code("null" if value is None else value)
+
+
+def scores(
+    sides: Sequence[Mapping[str, float]],
+    intervals: Sequence[Mapping[str, Sequence[float]]],
+    noise: Mapping[str, Noise],
+    columns: Sequence[str],
+) -> str:
+    """Every test metric of one model: before, after, the change, and whether that is noise."""
+    rows = []
+    for name, title in TITLES.items():
+        cells = [
+            _score(side.get(name), within.get(name))
+            for side, within in zip(sides, intervals, strict=True)
+        ]
+        change = range_ = verdict = ABSENT
+        if all(name in side for side in sides):
+            difference = sides[1][name] - sides[0][name]
+            change = f"{signed(difference)} {word(name, difference)}".strip()
+            if name in noise:
+                verdict = "can be chance" if noise[name].chance else "more than chance"
+                range_ = _range(noise[name].interval)
+        rows.append([title, *cells, change, range_, verdict])
+    return table(("metric", *columns, "change", "95 % interval of the change", "noise"), rows)
+
+
+def _score(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None:
+        return ABSENT
+    return f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else f"{value:.4f}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return f"[{signed(interval[0])}, {signed(interval[1])}]" if interval else ABSENT
+
+
+def verdict(comparison: metrics.Comparison, pictures: int) -> str:
+    """What the paired test says of accuracy."""
+    change = (
+        f"On the same {pictures} test pictures, {comparison.mended} went from wrong to right and "
+        f"{comparison.broken} from right to wrong: accuracy {signed(comparison.difference, '.2%')} "
+        f"[{signed(comparison.low, '.2%')}, {signed(comparison.high, '.2%')}], "
+        f"McNemar p = {comparison.p_value:.2g}."
+    )
+    if comparison.p_value >= LEVEL:
+        return f"{change} That can be chance."
+    return f"{change} That is more than chance."
+
+
+def flipped(found: Sequence[Flip]) -> str:
+    """A table of flips, the first of them where there are many."""
+    rows = [
+        [
+            code(flip.path),
+            code(flip.label),
+            f"{code(flip.before)} {flip.share_before:.1%}",
+            f"{code(flip.after)} {flip.share_after:.1%}",
+        ]
+        for flip in found[:LISTED]
+    ]
+    text = table(("picture", "is", "predicted before", "predicted after"), rows)
+    more = len(found) - LISTED
+    return f"{text}\n\nAnd {more} more, in flipped.csv." if more > 0 else text
+
+
+def caption(flip: Flip) -> str:
+    """What stands below a picture that flipped: one line, for which `plots.grid` has the place."""
+    return f"{flip.before} {flip.share_before:.0%} → {flip.after} {flip.share_after:.0%}"

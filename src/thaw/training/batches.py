@@ -1,0 +1,150 @@
+"""Batches that a head or the top of a network is trained on: from the cache, or from pictures."""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from thaw.features import cache
+from thaw.files.arrays import forget
+from thaw.pictures import augmentation, decoding
+from thaw.training import heads
+from thaw.training.views import (
+    Numbers,
+    Reader,
+    Views,
+    balanced,
+    from_cache,
+    from_pictures,
+    together,
+)
+
+LIVE = 2**31  # views of a picture, where none need ever come back
+
+
+@dataclass(frozen=True)
+class Source:
+    """What batches are made of, and how."""
+
+    features: Path  # the cache's folder
+    images: Path  # the pictures' folder
+    paths: dict[str, list[str]]  # of the pictures of `train` and `validation`, below it
+    facts: cache.Facts
+    batch_size: int
+    class_weight: str  # none or balanced
+    seed: int
+
+    def read(self, name: str) -> NDArray:  # type: ignore[type-arg]
+        """An array of the cache."""
+        return cache.read(self.features, name)
+
+
+def bottlenecks(
+    source: Source,
+    select: Callable[[heads.Array], heads.Array],
+    frozen: onnxruntime.InferenceSession | None = None,
+) -> tuple[Views, Views]:
+    """Training and validation batches of bottleneck features, as the head reads them.
+
+    Args:
+        source: what they are made of.
+        select: as `heads.selector` gives it.
+        frozen: an exported `cache.extractor`, to draw views of cached pixels anew each epoch; None
+            to read them from the cache.
+    """
+
+    def cached(name: str) -> tuple[Reader, int]:
+        array = source.read(f"{name}_bottleneck")
+        return from_cache(array, select), array.shape[1]
+
+    (train, views), (validation, _) = cached("train"), cached("validation")
+    if frozen:
+        live = from_pictures(_pixels(source, "train", True), ["bottleneck"], frozen)
+        views = LIVE
+
+        def train(rows: Numbers, turns: Numbers) -> heads.Array:
+            return select(live(rows, turns)["bottleneck"])
+
+    return _views(source, train, validation, views)
+
+
+def boundaries(source: Source, width_below: int) -> tuple[Views, Views]:
+    """Training and validation batches from the cache for `classifiers.top`."""
+
+    def read(name: str) -> tuple[Reader, int]:
+        boundary = source.read(f"{name}_boundary")
+        readers = {"boundary": from_cache(boundary)}
+        if width_below:
+            pooled = source.read(f"{name}_bottleneck")
+            readers["below"] = from_cache(pooled[..., :width_below])
+        return together(readers), boundary.shape[1]
+
+    (train, views), (validation, _) = read("train"), read("validation")
+    return _views(source, train, validation, views)
+
+
+def pictures(
+    source: Source, frozen: onnxruntime.InferenceSession | None, first_epoch: int
+) -> tuple[Views, Views]:
+    """Training and validation batches for `classifiers.top`, from pictures.
+
+    They're the same views as the cache has, or, where it holds pixels, drawn anew each epoch.
+
+    Args:
+        source: what they are made of.
+        frozen: the layers below the top, exported; None where there are none.
+        first_epoch: of those whose views are drawn anew.
+    """
+    names = ("boundary", "below")[: len(frozen.get_outputs())] if frozen else ["pictures"]
+    train, validation = (
+        from_pictures(_pixels(source, name, name == "train"), names, frozen)
+        for name in ("train", "validation")
+    )
+    if source.facts.live:
+        return _views(source, train, validation, LIVE, first_epoch)
+    return _views(source, train, validation, source.facts.augmentation.count)
+
+
+def _pixels(source: Source, name: str, augmented: bool) -> Callable[[int, int], decoding.Pixels]:
+    """From a picture's number and its view's to (S, S, 3): cached pixels, or the picture's file."""
+    facts = source.facts
+    if facts.live:
+        cached = source.read(f"{name}_boundary")
+        paths = [str(number) for number in range(len(cached))]
+    else:
+        paths = source.paths[name]
+
+    def pixels(number: int, turn: int) -> decoding.Pixels:
+        one: decoding.Pixels
+        if facts.live:
+            one = cached[number, 0]
+            forget(cached)
+        else:
+            one = decoding.load(source.images / paths[number], facts.image_size, facts.resize)
+        if not augmented:
+            return one
+        return augmentation.view(one, facts.augmentation, turn, facts.seed, paths[number])
+
+    return pixels
+
+
+def _views(
+    source: Source, train: Reader, validation: Reader, views: int, first_epoch: int = 0
+) -> tuple[Views, Views]:
+    labels = source.read("train_labels")
+    return (
+        Views(
+            train,
+            labels,
+            batch_size=source.batch_size,
+            views=views,
+            weights=balanced(labels) if source.class_weight == "balanced" else None,
+            seed=source.seed,
+            first_epoch=first_epoch,
+        ),
+        Views(validation, source.read("validation_labels"), batch_size=source.batch_size),
+    )

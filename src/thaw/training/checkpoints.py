@@ -1,0 +1,115 @@
+"""What a training that is killed leaves behind, for the next run to go on from."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import hashlib
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from thaw.core import environment
+from thaw.files.serialize import atomic
+
+LIBRARIES = ("keras", "numpy", "onnxruntime", "pillow")  # whose results go into a training
+# Below src: what both trainings' results follow from, as in dvc.yaml.
+PACKAGES = ("files", "pictures", "networks", "features", "training")
+CODE = ("stages", *(f"thaw/{name}" for name in PACKAGES))
+SWITCHES = ("TF_", "XLA_", "DNNL_", "ONEDNN_")  # environment variables that TensorFlow reads
+History = dict[str, list[float]]  # each metric's values by epoch
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps, after each epoch, all that the next ones depend on, in one file.
+
+    That is every variable of the model and its optimizer, the states of random layers among them,
+    and the metrics so far. `keras.callbacks.BackupAndRestore` keeps no metrics, and two files, of
+    which a kill may leave one older than the other.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Keep it in the file `path`, which is trusted only if it was kept with the same `key`."""
+        super().__init__()
+        self._path = path
+        self._key = key
+        self._history: History = {}
+
+    def restore(self, model: keras.Model) -> History:
+        """Put a compiled model into the state that was kept; the metrics until then.
+
+        None, and an unchanged model, where no file is, or none of this training, or a damaged one.
+        """
+        model.optimizer.build(model.trainable_variables)
+        variables = _variables(model)
+        try:
+            with np.load(self._path, allow_pickle=False) as kept:
+                if str(kept["key"]) != self._key:
+                    return {}
+                values = [kept[str(number)] for number in range(len(variables))]
+                self._history = json.loads(str(kept["history"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return {}
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return {name: list(column) for name, column in self._history.items()}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+        """Keep the state."""
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(float(value))
+        arrays = {str(n): variable.numpy() for n, variable in enumerate(_variables(self.model))}
+        with atomic(self._path) as path, path.open("wb") as file:
+            np.savez(file, key=self._key, history=json.dumps(self._history), **arrays)
+
+    def remove(self) -> None:
+        """Remove the file: what the training was for is written."""
+        self._path.unlink(missing_ok=True)
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
+    """A SHA-256 over everything that the result of a training depends on.
+
+    Settings; every variable of the untrained model; the inputs' names, sizes and times of change;
+    the code of the stages and of the packages that they train with; versions of Python and of
+    libraries; the processor.
+
+    Args:
+        settings: as text.
+        model: before training.
+        inputs: files, and folders for all the files below.
+    """
+    digest = hashlib.sha256()
+
+    def add(*parts: object) -> None:
+        for part in parts:
+            content = part if isinstance(part, bytes) else str(part).encode()
+            digest.update(len(content).to_bytes(8) + content)
+
+    add(settings, platform.python_version(), platform.machine())
+    add(environment.processor("flags", "Features"))
+    add(tf.__version__, tf.config.list_physical_devices(), *map(version, LIBRARIES))
+    source = Path(__file__).parents[2]
+    for folder in CODE:
+        for path in sorted((source / folder).rglob("*.py")):
+            add(path.name, path.read_bytes())
+    add(sorted(item for item in os.environ.items() if item[0].startswith(SWITCHES)))
+    for variable in model.variables:
+        # Not their paths: Keras numbers some by how many a process has made before.
+        add(variable.shape, variable.dtype, variable.trainable, variable.numpy().tobytes())
+    for root in inputs:
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            facts = path.stat()
+            if path.is_file():
+                add(path, facts.st_size, facts.st_mtime_ns)
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""Whole classifiers, pictures in, logits out, and the parts of them that are trained."""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Sequence
+
+import keras
+
+from thaw.networks import backbones
+from thaw.networks.pooling import averages_and_maxima, pool
+from thaw.training import folding, heads
+
+
+def classifier(
+    base: keras.Model, head: Sequence[keras.Layer], pooling: str, image_size: int
+) -> keras.Model:
+    """Join base model and head: (N, S, S, 3) pixels from 0 to 255 in, (N, 1 or classes) logits out.
+
+    Preprocessing is inside. To train it further elsewhere, freeze its BatchNormalization layers:
+    Keras's `fit` runs thawed ones in training mode. Thaw itself trains `top`.
+    """
+    pictures = keras.Input((image_size, image_size, 3), name="picture")
+    maps = base(backbones.preprocess(base.name, pictures), training=False)
+    logits = heads.apply(head, pool(pooling, _listed(maps)))
+    return keras.Model(pictures, logits, name="classifier")
+
+
+def head_alone(head: Sequence[keras.Layer], shape: Sequence[int]) -> keras.Model:
+    """The head on pooled features of that shape, its layers shared."""
+    features = keras.Input(tuple(shape), name="features")
+    return keras.Model(features, heads.apply(head, features), name="head")
+
+
+def top(
+    classifier: keras.Model,
+    base: keras.Model,
+    boundary: int | None,
+    pooling: str,
+    *,
+    training_mode: bool = False,
+) -> keras.Model:
+    """A classifier's part above a cached layer, to be trained; weights are shared with it.
+
+    Args:
+        classifier: the whole.
+        base: its base model.
+        boundary: index of the cached layer, whose output goes in; None for pictures.
+        pooling: of the head.
+        training_mode: whether, in `fit`, the base model's thawed BatchNormalization normalises by
+            the batch and learns its moving statistics, and its Dropout drops. Else all its layers
+            stay in inference mode, and convolutions are folded.
+    """
+    above = backbones.above if training_mode else folding.folded_above
+    inputs: dict[str, keras.KerasTensor] = {}
+    below = None
+    if boundary is None:
+        inputs["pictures"] = keras.Input(classifier.input_shape[1:], name="pictures")
+        maps = above(base, 0)(backbones.preprocess(base.name, inputs["pictures"]))
+    else:
+        shape = base.layers[boundary].output.shape[1:]
+        inputs["boundary"] = keras.Input(shape, name="boundary")
+        maps = above(base, boundary)(inputs["boundary"])
+        if width := width_below(base, boundary):
+            below = inputs["below"] = keras.Input((2, width), name="below")
+    logits = heads.apply(heads.of(classifier), pool(pooling, _listed(maps), below))
+    return keras.Model(inputs, logits, name="top")
+
+
+def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.Model:
+    """A classifier's part up to a layer: pictures to what `top` above that layer takes."""
+    pictures = keras.Input(classifier.input_shape[1:], name="picture")
+    read = [base.layers[boundary].output, *_outputs_below(base, boundary)]
+    cached, *maps = _listed(
+        keras.Model(base.input, read)(backbones.preprocess(base.name, pictures), training=False)
+    )
+    if not maps:
+        return keras.Model(pictures, [cached])
+    return keras.Model(pictures, [cached, averages_and_maxima(maps)])
+
+
+def width_below(base: keras.Model, boundary: int) -> int:
+    """Channels, in sum, of the network's outputs at or below a layer: what stays constant there."""
+    return sum(output.shape[-1] for output in _outputs_below(base, boundary))
+
+
+def _outputs_below(base: keras.Model, boundary: int) -> list[keras.KerasTensor]:
+    outputs: list[keras.KerasTensor] = base.outputs
+    return outputs[: len(outputs) - len(backbones.above(base, boundary).outputs)]
+
+
+def _listed(maps: keras.KerasTensor | list[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    return maps if isinstance(maps, list) else [maps]

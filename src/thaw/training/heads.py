@@ -1,0 +1,163 @@
+"""Classification heads: pooling, dense layers, logits."""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.core.errors import ThawError
+from thaw.files.arrays import forget
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head: pooling, then dense hidden layers, dropout, and a dense layer of logits.
+
+    The initializer is the hidden layers'; where there are none, that of the logits, which else
+    have Glorot's uniform one. With `batch_norm`, BatchNormalization follows each hidden layer.
+    """
+
+    pooling: str  # average, max, average_max or flatten
+    hidden: Sequence[int]
+    dropout: float
+    l2: float
+    initializer: str
+    standardize: bool
+    batch_norm: bool = False
+
+
+def layers(
+    spec: HeadSpec, classes: int, mean: Array | None = None, deviation: Array | None = None
+) -> list[keras.Layer]:
+    """The layers above the pooling, in order.
+
+    Two classes get one logit (a sigmoid's), more get one each (a softmax's).
+
+    Args:
+        spec: the head.
+        classes: how many.
+        mean: (D,) of the pooled features, to standardise them.
+        deviation: (D,) their standard deviations.
+    """
+    regularizer = keras.regularizers.L2(spec.l2) if spec.l2 else None
+    above: list[keras.Layer] = []
+    if mean is not None and deviation is not None:
+        scale = 1 / np.maximum(deviation, 1e-4)
+        above.append(
+            keras.layers.Rescaling(
+                scale.tolist(), offset=(-mean * scale).tolist(), name="standardize"
+            )
+        )
+    for number, width in enumerate(spec.hidden, start=1):
+        above.append(
+            keras.layers.Dense(
+                width,
+                "relu",
+                kernel_initializer=spec.initializer,
+                kernel_regularizer=regularizer,
+                name=f"hidden_{number}",
+            )
+        )
+        if spec.batch_norm:
+            above.append(keras.layers.BatchNormalization(name=f"hidden_{number}_norm"))
+    if spec.dropout:
+        above.append(keras.layers.Dropout(spec.dropout, name="dropout"))
+    above.append(
+        keras.layers.Dense(
+            1 if classes == 2 else classes,
+            kernel_initializer="glorot_uniform" if spec.hidden else spec.initializer,
+            kernel_regularizer=regularizer,
+            name="logits",
+        )
+    )
+    return above
+
+
+def apply(above: Sequence[keras.Layer], features: keras.KerasTensor) -> keras.KerasTensor:
+    """Run features through the layers in order."""
+    for layer in above:
+        features = layer(features)
+    return features
+
+
+def of(classifier: keras.Model) -> list[keras.Layer]:
+    """The layers that `layers` made, found again in a saved classifier."""
+    return [
+        layer
+        for layer in classifier.layers
+        if layer.name in ("standardize", "dropout", "logits") or layer.name.startswith("hidden_")
+    ]
+
+
+def selector(pooling: str, bottleneck: str) -> Callable[[Array], Array]:
+    """What turns a batch of cached bottleneck features into what `pool` would give, (N, D).
+
+    Args:
+        pooling: of the head.
+        bottleneck: what is cached: "pooled" or "blocks", (N, 2, C) averages and maxima, or "full",
+            (N, H, W, C) maps.
+
+    Raises:
+        ThawError: when the head wants whole maps and only pooled ones are cached.
+    """
+    if bottleneck != "full":
+        if pooling == "flatten":
+            raise ThawError(
+                "params.yaml: head.pooling: flatten: a flattened head reads whole feature maps; "
+                "set cache.bottleneck: full"
+            )
+        rows = {"average": [0], "max": [1], "average_max": [0, 1]}[pooling]
+        return lambda pooled: pooled[:, rows].reshape(len(pooled), -1)
+
+    def select(maps: Array) -> Array:
+        if pooling == "flatten":
+            return maps.reshape(len(maps), -1)
+        parts = {"average": [maps.mean((1, 2))], "max": [maps.max((1, 2))]}
+        chosen = ["average", "max"] if pooling == "average_max" else [pooling]
+        return np.concatenate([part for name in chosen for part in parts[name]], axis=1)
+
+    return select
+
+
+def moments(features: NDArray[np.generic], select: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """Mean and standard deviation, each (D,), of cached features (pictures, views, ...).
+
+    Read a few at a time, in float64.
+    """
+    count, total, squares = 0, np.float64(0), np.float64(0)
+    for start in range(0, len(features), 64):
+        part = np.asarray(features[start : start + 64], np.float32)
+        batch = select(part.reshape(-1, *part.shape[2:])).astype(np.float64)
+        count += len(batch)
+        total = total + batch.sum(axis=0)
+        squares = squares + (batch**2).sum(axis=0)
+        forget(features)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return np.asarray(mean, np.float32), np.asarray(deviation, np.float32)
+
+
+def standardized(
+    features: NDArray[np.generic], select: Callable[[Array], Array], layer: keras.Layer
+) -> Array:
+    """Cached features (pictures, views, ...) as (pictures x views, D), all in memory.
+
+    Args:
+        features: the cache.
+        select: as `selector` gives it.
+        layer: the "standardize" that `layers` made.
+    """
+    pictures, views = features.shape[:2]
+    found = np.empty((pictures * views, len(layer.scale)), np.float32)
+    for start in range(0, pictures, 64):
+        part = np.asarray(features[start : start + 64], np.float32)
+        rows = np.asarray(layer(select(part.reshape(-1, *part.shape[2:]))))
+        found[start * views : start * views + len(rows)] = rows
+        forget(features)
+    return found

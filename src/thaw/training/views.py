@@ -1,0 +1,163 @@
+"""Batches of one view of each picture an epoch, the same in each run."""
+
+import thaw.networks.quiet  # noqa: F401
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from thaw.files.arrays import forget
+from thaw.pictures import augmentation, decoding
+from thaw.pictures.threads import in_threads
+from thaw.training.loop import Array
+
+Numbers = NDArray[np.int64]
+
+
+# From picture numbers and the number of each one's view, both (n,), to a batch of inputs.
+Reader = Callable[[Numbers, Numbers], Any]
+
+
+class Views(keras.utils.PyDataset):
+    """Batches in an order drawn anew each epoch; each picture's views take turns, none repeated
+    before all were seen.
+    """
+
+    def __init__(
+        self,
+        read: Reader,
+        labels: NDArray[np.int64],
+        *,
+        batch_size: int,
+        views: int = 1,
+        weights: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+        first_epoch: int = 0,
+    ) -> None:
+        """Draw from `read`.
+
+        Args:
+            read: from picture numbers and view numbers to a batch.
+            labels: (pictures,) class numbers.
+            batch_size: pictures in a batch; the last may have fewer.
+            views: of each picture.
+            weights: (pictures,) of the loss; None for ones.
+            seed: of the order; None to keep the pictures' own, as in validation.
+            first_epoch: where the order and the views go on from.
+        """
+        # Two workers: with one, Keras reads through a tf.data pipeline that tunes itself, and each
+        # epoch's end would wait for the tuner to wake, up to a minute.
+        super().__init__(workers=2, max_queue_size=2)
+        self._read = read
+        self._labels = labels
+        self._weights = np.ones(len(labels), np.float32) if weights is None else weights
+        self._batch_size = batch_size
+        self._views = views
+        self._seed = seed
+        self._error: BaseException | None = None
+        self._start(first_epoch)
+
+    def _start(self, epoch: int) -> None:
+        count = len(self._labels)
+        self._epoch = epoch
+        if self._seed is None:
+            self._order = np.arange(count)
+            self._turn = np.zeros(count, np.int64)
+            return
+        self._order = augmentation.random("order", self._seed, epoch).permutation(count)
+        first = augmentation.random("first", self._seed).integers(self._views, size=count)
+        self._turn = (first + epoch) % self._views
+
+    def skip(self, epochs: int) -> None:
+        """Go on from where so many epochs more would have ended."""
+        self._start(self._epoch + epochs)
+
+    def __len__(self) -> int:
+        return -(-len(self._labels) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.int64], Array]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        try:
+            batch = self._read(rows, self._turn[rows])
+        except BaseException as error:
+            self._error = error
+            raise
+        return batch, self._labels[rows, None], self._weights[rows]
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise what reading a batch raised, instead of what TensorFlow makes of it, a text."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is None:
+                raise
+            raise self._error from None
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order and views."""
+        self.skip(1)
+
+
+def from_cache(
+    features: NDArray[np.generic], select: Callable[[Array], Array] = lambda x: x
+) -> Reader:
+    """Read batches from cached features (pictures, views, ...)."""
+
+    def read(rows: Numbers, turns: Numbers) -> Array:
+        batch = np.asarray(features[rows, turns], np.float32)
+        forget(features)
+        return select(batch)
+
+    return read
+
+
+def together(readers: dict[str, Reader]) -> Reader:
+    """Read several inputs of a model, by name."""
+
+    def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
+        return {name: reader(rows, turns) for name, reader in readers.items()}
+
+    return read
+
+
+def from_pictures(
+    pixels: Callable[[int, int], decoding.Pixels],
+    names: Sequence[str],
+    frozen: onnxruntime.InferenceSession | None = None,
+) -> Reader:
+    """Read batches of pictures, or of what frozen layers compute for them, in threads.
+
+    Args:
+        pixels: from a picture's number and its view's to (S, S, 3).
+        names: of the inputs of the model that the batches are for.
+        frozen: from pictures to these inputs; None for the pictures themselves, as float32.
+    """
+
+    source = frozen.get_inputs()[0].name if frozen else ""
+
+    def work(picture: tuple[int, int]) -> list[Array]:
+        one = pixels(*picture)[None].astype(np.float32)
+        if frozen is None:
+            return [one]
+        outputs: list[Array] = frozen.run(None, {source: one})
+        return outputs
+
+    def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
+        pairs = zip(rows.tolist(), turns.tolist(), strict=True)
+        parts = zip(*in_threads(work, pairs), strict=True)
+        return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
+
+    return read
+
+
+def balanced(labels: NDArray[np.int64]) -> Array:
+    """Weights that make each class count the same: pictures / (classes x pictures of the class)."""
+    counts = np.bincount(labels)
+    return (len(labels) / (len(counts) * counts))[labels].astype(np.float32)
