@@ -3,16 +3,13 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from thaw.core.errors import ThawError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Plain = TypeVar("Plain", bound=DataclassInstance)
+Plain = TypeVar("Plain")  # a dataclass
 
 
 def _no_bool(value: Any) -> Any:
@@ -190,7 +187,7 @@ def settings(params: Params) -> str:
 
 def plain(kind: type[Plain], group: Group) -> Plain:
     """A dataclass of the library, its fields those of a group of the same names."""
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(group, name) for name in names})
 
 

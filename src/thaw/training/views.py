@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from thaw.files.arrays import forget
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.threads import in_threads
-from thaw.training.loop import Array
 
+Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 

@@ -1,0 +1,288 @@
+"""`make page` on a run of the real pipeline, looked at in Chromium; and the run's model card."""
+
+import csv
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser import chromium, opened
+from repository import Repository
+
+WIDTHS = (390, 768, 1280)
+NASTY = "<b onerror=alert(1)> & \"'.png"
+LOADED = "images => images.every(image => image.complete && image.naturalWidth > 0)"
+
+
+def page_of(repository: Repository, *words: str, code: int = 0) -> str:
+    return repository.run(sys.executable, "src/page.py", *words, code=code)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """After a run whose test pictures are most of all, so that there are mistakes among them."""
+    made = Repository(tmp_path_factory.mktemp("page"))
+    pictures = made.path.parent / "my pictures"
+    (pictures / "moss/moss 1.png").rename(pictures / "moss" / NASTY)
+    made.edit({"split.held_out": 0.7, "split.test": 0.7, "head.epochs": 1})
+    made.commit("Test on more")
+    made.dvc("repro")
+    made.commit("Run the pipeline")
+    return made
+
+
+@pytest.fixture(scope="module")
+def file(repository: Repository) -> Path:
+    printed = page_of(repository, "--heat-maps", "3")
+    assert re.search(r"^page/index\.html \(\d+\.\d MB\); open it in a browser$", printed, re.M)
+    return repository.path / "page/index.html"
+
+
+@pytest.fixture(scope="module")
+def rows(repository: Repository) -> list[dict[str, str]]:
+    """The test pictures, with what the fine-tuned model says as `predicted`."""
+    with (repository.path / "data/predictions.csv").open(newline="") as opened_file:
+        found = list(csv.DictReader(opened_file))
+    for row in found:
+        shares = {name: float(row[f"fine_tuned_{name}"]) for name in ("moss", "rusty iron")}
+        row["predicted"] = max(shares, key=lambda name: shares[name])
+        row["confidence"] = str(max(shares.values()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser, file: Path) -> Iterator[Page]:
+    with opened(browser, file.as_uri()) as found:
+        found.wait_for_selector("#pictures img")
+        yield found
+
+
+def count(page: Page) -> int:
+    return int(re.findall(r"\d+", page.inner_text("#count"))[0])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_opens_at_every_width(browser: Browser, file: Path, width: int, scheme: str) -> None:
+    with opened(browser, file.as_uri(), width, color_scheme=scheme) as page:
+        for place in range(4):
+            page.wait_for_selector(f"#chart-{place} svg path")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.wait_for_function(f"({LOADED})([...document.querySelectorAll('#pictures img')])")
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background))) > 384) == (scheme == "light")
+        assert {url.split(":")[0] for url in page.seen.requests} <= {"file", "data", "blob"}
+        assert [url for url in page.seen.requests if url.startswith("file")] == [file.as_uri()]
+
+
+def test_it_says_what_the_run_found(
+    page: Page, repository: Repository, rows: list[dict[str, str]]
+) -> None:
+    scores = repository.json("metrics/evaluation.json")
+    assert page.inner_text("h1") == "A folder of one's own pictures"
+    accuracy = page.locator(".metrics tr", has_text="accuracy").first
+    expect(accuracy).to_contain_text(f"{scores['fine_tuned']['accuracy']:.4f}")
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert scores["fine_tuned"]["accuracy"] == pytest.approx(right / len(rows))
+    expect(page.locator(".tiles .big").first).to_have_text(f"{right / len(rows):.1%}")
+    commit = repository.run("git", "rev-parse", "HEAD")[:7]
+    expect(page.locator(".meta")).to_have_text(f"MobileNetV2 on folder, commit {commit}")
+    expect(page.locator("#parameters")).to_contain_text("block_10_project_BN")
+    for stage in ("download", "extract_features", "model_card"):
+        expect(page.locator("#pipeline svg")).to_contain_text(stage)
+    expect(page.locator(".warning:visible")).to_have_count(0)
+
+
+def test_the_gallery_filters(page: Page, rows: list[dict[str, str]]) -> None:
+    assert count(page) == len(rows)
+    assert page.locator("#pictures li").count() == len(rows) <= 60
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    assert 0 < len(wrong) < len(rows)
+    page.select_option("[name=kind]", "wrong")
+    assert count(page) == page.locator("#pictures .wrong").count() == len(wrong)
+    page.select_option("[name=kind]", "right")
+    assert count(page) == len(rows) - len(wrong)
+    page.select_option("[name=kind]", "heat")
+    assert count(page) == min(3, len(wrong))
+    page.click("[type=reset]")
+    page.wait_for_function(f"document.querySelectorAll('#pictures li').length === {len(rows)}")
+    page.select_option("[name=actual]", label="moss")
+    page.select_option("[name=predicted]", label="rusty iron")
+    wanted = [row for row in wrong if row["label"] == "moss"]
+    assert count(page) == len(wanted)
+    page.select_option("[name=predicted]", "")
+    page.fill("[name=text]", "MOSS-1")
+    found = [row for row in rows if "moss-1" in row["path"].lower()]
+    assert count(page) == len(found) > 0
+    page.fill("[name=text]", "no such picture")
+    assert count(page) == 0
+
+
+def test_a_number_of_the_confusion_matrix_shows_its_pictures(
+    page: Page, rows: list[dict[str, str]]
+) -> None:
+    for actual, label in enumerate(("moss", "rusty iron")):
+        for predicted, name in enumerate(("moss", "rusty iron")):
+            wanted = sum((row["label"], row["predicted"]) == (label, name) for row in rows)
+            place = f"[data-model='1'][data-actual='{actual}'][data-predicted='{predicted}']"
+            button = page.locator(f".confusion button{place}")
+            assert button.inner_text().split()[0] == str(wanted)
+            if wanted:
+                button.click()
+                assert count(page) == wanted
+            else:
+                expect(button).to_be_disabled()
+
+
+def test_a_picture_is_looked_at_by_keyboard(page: Page, rows: list[dict[str, str]]) -> None:
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    worst = max(wrong, key=lambda row: float(row["confidence"]))
+    page.focus("#filters [type=reset]")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    title = page.locator("#viewer-h")
+    expect(title).to_contain_text(worst["path"])
+    expect(title).to_contain_text(f"is {worst['label']}")
+    heat = page.locator("#viewer-heat")
+    expect(heat).to_contain_text(f"what spoke for “{worst['predicted']}”")
+    page.wait_for_function(f"({LOADED})([...document.querySelectorAll('.shown img')])")
+    first = title.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(title).not_to_have_text(first)
+    page.keyboard.press("ArrowLeft")
+    expect(title).to_have_text(first)
+    page.keyboard.press("ArrowLeft")  # round to the last, which is right and has no heat map
+    expect(heat).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    assert page.evaluate("document.activeElement.title") == worst["path"]
+
+
+def test_any_file_name_is_shown_as_it_is(page: Page, rows: list[dict[str, str]]) -> None:
+    (nasty,) = (row["path"] for row in rows if row["path"].endswith(NASTY))
+    page.fill("[name=text]", "onerror=alert(1)")
+    assert count(page) == 1
+    page.click("#pictures button")
+    expect(page.locator("#viewer-h")).to_contain_text(nasty)
+
+
+def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+    def ink() -> str:
+        return page.evaluate("getComputedStyle(document.body).color")
+
+    light = ink()
+    page.click("#theme")
+    assert page.inner_text("#theme") == "Theme: light"
+    page.click("#theme")
+    page.wait_for_selector("#chart-3[data-drawn=dark] svg text")
+    assert ink() != light
+    drawn = page.evaluate("document.querySelector('#chart-0 svg text').getAttribute('fill')")
+    assert drawn == "#e8ecef"
+    page.reload()
+    expect(page.locator("#theme")).to_have_text("Theme: dark")
+
+
+def test_a_curve_tells_its_values(page: Page) -> None:
+    chart = page.locator("#chart-0 svg.marks")
+    expect(chart).to_contain_text("12epoch")  # whole ones
+    point = page.locator("#chart-0 svg .mark-symbol path").first
+    point.hover(force=True)
+    expect(page.locator("#vg-tooltip-element")).to_contain_text("epoch")
+
+
+def test_the_wheel_scrolls_the_page_over_a_chart(page: Page) -> None:
+    chart = page.locator("#chart-0 svg.marks")
+    chart.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    chart.hover()
+    page.mouse.wheel(0, 300)
+    page.wait_for_function(f"scrollY > {before} + 100")
+
+
+def test_no_more_pictures_than_asked_and_no_tensorflow_without_heat_maps(
+    repository: Repository, file: Path, browser: Browser
+) -> None:
+    kept = file.read_bytes()
+    script = (
+        "import runpy, sys; sys.argv = ['src/page.py', '--heat-maps', '0', '--pictures', '5'];"
+        "sys.path.insert(0, 'src'); runpy.run_path('src/page.py', run_name='__main__');"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    repository.run(sys.executable, "-c", script)
+    with opened(browser, file.as_uri()) as page:
+        assert page.locator("#pictures li").count() == 5
+        expect(page.locator("#gallery")).to_contain_text("mistakes of the fine-tuned model first")
+        assert page.locator("[name=kind] option[value=heat]").count() == 0
+    assert page_of(repository, "--heat-maps", "3")
+    assert file.read_bytes() == kept  # the same bytes again
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+def test_parameters_that_changed_since_are_told(
+    repository: Repository, file: Path, browser: Browser
+) -> None:
+    before = (repository.path / "params.yaml").read_text()
+    repository.edit({"fine_tune_at": 120})
+    try:
+        page_of(repository, "--heat-maps", "0")
+        with opened(browser, file.as_uri()) as page:
+            warning = page.locator(".warning:visible")
+            expect(warning).to_contain_text("fine_tune_at changed in params.yaml since")
+            expect(page.locator(".meta")).to_contain_text(", with changes")
+    finally:
+        (repository.path / "params.yaml").write_text(before)
+
+
+@pytest.mark.parametrize(
+    "gone", ["data/predictions.csv", "metrics/groups.json", "models/model.keras"]
+)
+def test_what_is_missing_is_named_and_the_page_kept(
+    repository: Repository, file: Path, gone: str
+) -> None:
+    kept = file.read_bytes()
+    place, aside = repository.path / gone, repository.path / "aside"
+    place.rename(aside)
+    try:
+        printed = page_of(repository, code=1)
+    finally:
+        aside.rename(place)
+    (sentence,) = re.findall("^error: .*", printed, re.M)
+    assert gone in sentence
+    assert "dvc repro" in sentence
+    assert "Traceback" not in printed
+    assert file.read_bytes() == kept
+
+
+def test_a_number_that_is_none_is_refused(repository: Repository) -> None:
+    printed = page_of(repository, "--heat-maps", "-1", code=2)
+    assert "--heat-maps: invalid" in printed
+
+
+def test_the_card_says_how_to_load_the_model(repository: Repository, tmp_path: Path) -> None:
+    card = (repository.path / "models/model_card.md").read_text()
+    assert "# Model card: A folder of one's own pictures" in card
+    for name in ("model.keras", "model.onnx"):
+        shutil.copy(repository.path / "models" / name, tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", card, re.S)
+    assert [len(block.splitlines()) for block in blocks] == [3, 3]
+    pixels = "import numpy\npixels = numpy.random.default_rng(1).uniform(0, 255, (4, 32, 32, 3))\n"
+    found = []
+    for number, block in enumerate(blocks):
+        script = tmp_path / f"{number}.py"
+        script.write_text(f"{pixels}{block}numpy.save('{number}.npy', logits)\n")
+        repository.run("env", "-C", str(tmp_path), sys.executable, str(script))
+        found.append(np.load(tmp_path / f"{number}.npy"))
+    assert found[0].shape == (4, 1)
+    assert found[0] == pytest.approx(found[1], abs=1e-3)

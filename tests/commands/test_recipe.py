@@ -1,0 +1,185 @@
+"""The files of `recipes/`, `thaw.recipes`, and the command that runs one."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recipe
+import yaml
+
+from places import ROOT
+from repository import Repository
+from thaw.core import params
+from thaw.core.errors import ThawError
+from thaw.review import probing, recipes
+
+FOLDER = ROOT / "recipes"
+NAMES = recipes.names(FOLDER)
+DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+ISSUE = {
+    "tensorflow-tutorial",
+    "vgg16-rmsprop",
+    "vgg16-adam",
+    "vgg16-resize-crop",
+    "codes-svm",
+    "codes-softmax",
+    "earlier-layer-svm",
+    "all-layers",
+    "cifar10-cnn",
+    "cifar10-cnn-l2",
+    "cifar10-cnn-he",
+    "cifar10-cnn-batchnorm",
+}
+
+
+def test_every_published_system_has_a_recipe() -> None:
+    assert set(NAMES) == ISSUE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_fits_the_parameters_there_are(name: str) -> None:
+    found = recipes.read(FOLDER, name)
+    merged = recipes.merge(DEFAULTS, found.params)
+    params.parse(merged)
+    assert found.measured != "not yet"
+    datasets = yaml.safe_load((ROOT / "datasets.yaml").read_text(encoding="utf-8"))
+    assert merged["dataset"] in datasets
+
+
+def test_the_probe_names_recipes_that_there_are() -> None:
+    assert {recipe for _, recipe, _ in probing.SITUATIONS.values()} <= set(NAMES)
+
+
+def test_merging_goes_into_groups_and_leaves_the_rest() -> None:
+    values = {"a": 1, "head": {"x": 1, "y": [1]}}
+    merged = recipes.merge(values, {"head": {"y": [2]}, "b": None})
+    assert merged == {"a": 1, "head": {"x": 1, "y": [2]}, "b": None}
+    assert values == {"a": 1, "head": {"x": 1, "y": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("batch_size=64", {"batch_size": 64}),
+        ("head.dropout=0.5", {"head": {"dropout": 0.5}}),
+        ("source=file:///a/b=c.zip", {"source": "file:///a/b=c.zip"}),
+        ("head.hidden=[256, 128]", {"head": {"hidden": [256, 128]}}),
+        ("fine_tune_at=null", {"fine_tune_at": None}),
+    ],
+)
+def test_settings(text: str, found: dict[str, Any]) -> None:
+    assert recipes.setting(text) == found
+
+
+@pytest.mark.parametrize("text", ["batch_size", "=5", "a=[1"])
+def test_what_is_no_setting_is_a_sentence(text: str) -> None:
+    with pytest.raises(ThawError, match=r"such as batch_size=64|not YAML"):
+        recipes.setting(text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["title: [", "- a", "title: a", "{title: a, source: b, published: c, measured: d, params: {}}"],
+)
+def test_what_is_no_recipe_is_a_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.yaml").write_text(content)
+    with pytest.raises(ThawError, match=r"own\.yaml.*; ?mend it there|own\.yaml is not YAML"):
+        recipes.read(tmp_path, "own")
+
+
+def test_a_wrong_name_is_answered_with_close_ones() -> None:
+    with pytest.raises(ThawError, match=r"vgg16-adm: .*such as vgg16-adam"):
+        recipes.read(FOLDER, "vgg16-adm")
+
+
+def test_the_readme_has_the_table() -> None:
+    found = recipes.table({name: recipes.read(FOLDER, name) for name in NAMES})
+    assert found in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "value", ["it's", r"a\b", "file:///a b,c", "{x}", "1", "null", "", "a\\", r"\\'\n"]
+)
+def test_texts_come_back_from_dvc_as_they_are(value: str, tmp_path: Path) -> None:
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    path.write_text("source: null\n")
+    apply_overrides(path, [f"source={recipe._quoted(value)}"])
+    assert yaml.safe_load(path.read_text()) == {"source": value}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    made = Repository(tmp_path_factory.mktemp("recipes"))
+    small = {
+        "title": "Small",
+        "source": "here",
+        "published": "nothing",
+        "measured": "nothing",
+        "differs": "in nothing",
+        "params": {"head": {"epochs": 1}, "fine_tune_at": None, "augment": {"views": 1}},
+    }
+    (made.path / "recipes").mkdir()
+    (made.path / "recipes/small.yaml").write_text(yaml.safe_dump(small), encoding="utf-8")
+    made.commit("Add a recipe")
+    return made
+
+
+def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> None:
+    """With settings of one's own, over what is committed; and nothing in the folder changes."""
+    path = repository.path / "params.yaml"
+    committed = path.read_text(encoding="utf-8")
+    edited = committed.replace("batch_size: 8", "batch_size: 5")
+    path.write_text(edited, encoding="utf-8")
+    arguments = ("small", "head.dropout=0.4", "tensorboard=true")
+    printed = repository.run(sys.executable, "src/recipe.py", *arguments)
+    assert "dvc exp apply small" in printed
+    assert path.read_text(encoding="utf-8") == edited
+    assert not (repository.path / "models/model.onnx").exists()
+    run = repository.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [name for name in run if name.endswith("/small")]
+    ran = yaml.safe_load(repository.run("git", "show", f"{ref}:params.yaml"))
+    expected = yaml.safe_load(committed)
+    expected |= {"fine_tune_at": None, "tensorboard": True}
+    expected["head"] |= {"epochs": 1, "dropout": 0.4}
+    expected["augment"] |= {"views": 1}
+    assert ran == expected
+    assert repository.run("git", "show", f"{ref}:metrics/evaluation.json")
+    assert list((repository.path / "logs/small/head/train").glob("events.*"))
+    assert "logs" not in repository.run("git", "status", "--short")
+
+    again = repository.run(sys.executable, "src/recipe.py", *arguments, code=1)
+    assert "there is an experiment small already" in again
+    assert "Traceback" not in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["smal"], "smal: recipes/ has no recipe of that name; give one such as small"),
+        (["small", "batch_size=0"], "recipes/small.yaml over params.yaml: batch_size: 0: give"),
+        (["small", "batch_sise=8"], "did you mean batch_size?"),
+        (["small", "batch_size"], "batch_size: give a parameter and its value"),
+    ],
+)
+def test_mistakes_are_sentences(
+    repository: Repository, arguments: list[str], sentence: str
+) -> None:
+    printed = repository.run(sys.executable, "src/recipe.py", *arguments, code=1)
+    assert sentence in printed
+    assert "Traceback" not in printed
+
+
+def test_the_list_is_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "src/recipe.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (
+        done.stdout.strip()
+        == recipes.table({name: recipes.read(FOLDER, name) for name in NAMES}).strip()
+    )

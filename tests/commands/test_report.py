@@ -1,0 +1,299 @@
+"""`python src/report.py` between runs that Git and DVC hold; the runs are written by hand."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from places import ROOT
+from repository import Repository
+from thaw.evaluation import metrics
+from thaw.files.serialize import write_csv, write_json, write_text
+
+CLASSES = ("moss", "rusty iron")
+HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+
+
+def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> None:
+    """Every stage's outputs, as of a model that takes the pictures `wrong` for the other class."""
+    root = repository.path
+    source = sorted((root.parent / "my pictures").rglob("*.png"))
+    labels = np.arange(pictures) % 2
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    for stage in stages.values():
+        for kind in ("outs", "metrics"):
+            for item in stage.get(kind, []):
+                path = root / (item if isinstance(item, str) else next(iter(item)))
+                if not path.exists():
+                    write_text(path, "")
+    shutil.rmtree(root / "data/raw", ignore_errors=True) or (root / "data/raw").unlink(True)
+    rows, tables = [], {}
+    for name, mistaken in (("head", {0, 1, 2, 3}), ("fine_tuned", wrong)):
+        right = np.array([number not in mistaken for number in range(pictures)])
+        second = np.where(labels == right, 0.9, 0.1) - 0.001 * np.arange(pictures)
+        tables[name] = np.stack([1 - second, second], axis=1)
+    for number, label in enumerate(labels):
+        path = root / f"data/raw/images/{CLASSES[label]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source[number % len(source)], path)
+        shares = [share for name in tables for share in tables[name][number]]
+        rows.append((f"{path.parent.name}/{path.name}", CLASSES[label], "", *shares))
+    columns = [f"{name}_{label}" for name in tables for label in CLASSES]
+    write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
+    drawn = metrics.resamples(labels, 1)
+    scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
+    within = {name: metrics.intervals(labels, shares, drawn) for name, shares in tables.items()}
+    write_json(root / "metrics/evaluation.json", scores)
+    write_json(root / "metrics/intervals.json", within)
+    write_json(root / "metrics/split.json", {"pictures": {"test": pictures}})
+    for name in ("head", "model"):
+        write_json(root / f"metrics/{name}.json", {"epochs": 2})
+        epochs = [(2 * (name == "model") + epoch, 0.5, 0.6, 0.7, 0.8) for epoch in (1, 2)]
+        write_csv(root / f"plots/{name}.csv", HISTORY, epochs)
+    pairs = zip(labels, tables["fine_tuned"].argmax(axis=1), strict=True)
+    write_csv(
+        root / "plots/confusion_fine_tuned.csv",
+        ("actual", "predicted"),
+        [(CLASSES[a], CLASSES[b]) for a, b in pairs],
+    )
+
+
+def report(repository: Repository, *words: str, code: int = 0) -> str:
+    return repository.run(sys.executable, "src/report.py", *words, code=code)
+
+
+def row(text: str, name: str) -> list[str]:
+    """The cells of the first row of that name, after the name."""
+    found = re.search(rf"^\| {re.escape(name)} \| (.*) \|$", text, re.MULTILINE)
+    assert found, f"no {name} in\n{text}"
+    return found[1].split(" | ")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """`main`, an experiment `bolder` of other parameters, and a workspace like it."""
+    repository = Repository(tmp_path_factory.mktemp("report"))
+    repository.dvc("remote", "add", "--default", "store", str(repository.path.parent / "store"))
+    write_run(repository, wrong=set(range(10)))
+    repository.dvc("commit", "--force", "--quiet")
+    repository.commit("Run it")
+    repository.edit({"fine_tune_at": 120})
+    write_run(repository, wrong={0, 1, 39})
+    repository.dvc("commit", "--force", "--quiet")
+    repository.dvc("exp", "save", "--name", "bolder")
+    return repository
+
+
+@pytest.fixture
+def repository(made: Repository) -> Iterator[Repository]:
+    kept = {
+        path: path.read_bytes()
+        for pattern in ("*.yaml", "metrics/*.json", "plots/*.csv")
+        for path in made.path.glob(pattern)
+    }
+    yield made
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+def clone(repository: Repository, folder: Path, *outputs: str) -> Repository:
+    """A fresh clone, without cache, after these outputs of `main` were pushed."""
+    if outputs:
+        repository.dvc("push", "--quiet", "--all-branches", *outputs)
+    other = object.__new__(Repository)
+    other.path, other.env = folder / "clone", repository.env
+    repository.run("git", "clone", "--quiet", str(repository.path), str(other.path))
+    return other
+
+
+def test_the_workspace_beside_main(repository: Repository) -> None:
+    text = report(repository)
+    assert (repository.path / "report/report.md").read_text() == text
+    assert "Missing" not in text
+    assert "was not run since" not in text
+    assert row(text, "`fine_tune_at`") == ["`100`", "`120`"]
+    assert text.count("`120`") == 1
+    accuracy = row(text, "accuracy")
+    assert accuracy[0].startswith("0.7500 [")
+    assert accuracy[1].startswith("0.9250 [")
+    assert accuracy[2] == "+0.1750 better"
+    assert accuracy[4] == "more than chance"
+    assert row(text, "cross-entropy")[2].startswith("−")
+    assert row(text, "cross-entropy")[2].endswith(" better")
+    assert "8 went from wrong to right and 1 from right to wrong" in text
+    head = text[text.index("### Head only") :]
+    assert row(head, "accuracy")[2:] == ["0.0000 same", "[0.0000, 0.0000]", "can be chance"]
+    assert text.index("### Right to wrong: 1") < text.index("### Wrong to right: 8")
+    flip = ["`rusty iron`", "`rusty iron` 86.1%", "`moss` 93.9%"]
+    assert row(text, "`rusty iron/39.png`") == flip
+    for name in re.findall(r"!\[.*\]\((.*)\)", text):
+        assert (repository.path / "report" / name).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (repository.path / "report").iterdir()} == {
+        "report.md",
+        "learning_curves.png",
+        "confusion_matrices.png",
+        "right_to_wrong.png",
+        "wrong_to_right.png",
+        "flipped.csv",
+    }
+    assert "report" not in repository.run("git", "status", "--short")
+    assert list(repository.path.glob(".part-*")) == []
+
+
+def test_a_revision_beside_an_experiment_says_the_same(repository: Repository) -> None:
+    def facts(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "chance" in line or "png" in line]
+
+    workspace = report(repository)
+    between = report(repository, "HEAD", "bolder")
+    assert facts(between) == facts(workspace)
+    back = report(repository, "bolder", "main")
+    assert row(back, "accuracy")[2] == "−0.1750 worse"
+    assert "### Right to wrong: 8" in back
+    assert row(back, "`fine_tune_at`") == ["`120`", "`100`"]
+
+
+def test_a_run_beside_itself(repository: Repository) -> None:
+    text = report(repository, "main", "main")
+    assert "No parameter changed." in text
+    assert "None of them changed." in text
+    assert "No prediction changed." in text
+    assert not (repository.path / "report/flipped.csv").exists()
+
+
+def test_what_was_not_pushed_is_said(repository: Repository, tmp_path: Path) -> None:
+    other = clone(repository, tmp_path)
+    text = report(other, "main", "HEAD")
+    commit = repository.run("git", "rev-parse", "--short=7", "main").strip()
+    assert (
+        f"- Missing: `data/predictions.csv` of `main` ({commit}) is neither in the cache here nor "
+        "on the remote; `dvc push` it where it was made, or `dvc repro` there.\n"
+    ) in text
+    assert "The predictions of one are missing: no paired test." in text
+    assert row(text, "accuracy")[2:] == ["0.0000 same", "–", "can be chance"]
+    assert (other.path / "report/confusion_matrices.png").exists()
+
+
+def test_what_was_pushed_is_fetched_and_pictures_that_were_not_are_said(
+    repository: Repository, tmp_path: Path
+) -> None:
+    other = clone(repository, tmp_path, "data/predictions.csv")
+    name = "data/predictions.csv"
+    (other.path / name).write_bytes((repository.path / name).read_bytes())
+    text = report(other)
+    assert "### Wrong to right: 8" in text
+    assert "8 of 8 pictures to show are neither in the cache here nor on the remote" in text
+    assert "right_to_wrong.png" not in text
+    repository.dvc("push", "--quiet", "data/raw")
+    text = report(other)
+    assert "Missing" not in text
+    assert (other.path / "report/right_to_wrong.png").exists()
+
+
+def test_other_test_pictures_are_compared_by_intervals(repository: Repository) -> None:
+    path = repository.path / "data/predictions.csv"
+    kept = path.read_text()
+    path.write_text("".join(kept.splitlines(keepends=True)[:-2]))
+    try:
+        text = report(repository)
+    finally:
+        path.write_text(kept)
+    assert "The test pictures differ (40 before, 38 after, 38 the same): no paired test." in text
+    assert "Not compared: the test pictures differ" in text
+    assert "McNemar" not in text
+    assert row(text, "accuracy")[3] == "–"
+
+
+def test_parameters_that_were_not_run_are_said(repository: Repository) -> None:
+    repository.edit({"head.epochs": 7})
+    text = report(repository)
+    assert "`workspace` was not run since these changed: `head`, `head.epochs`." in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nonsense"], "error: nonsense is no Git revision and no DVC experiment here; give one"),
+        (["main", "nonsense"], "error: nonsense is no Git revision"),
+        (["--option"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
+    repository: Repository, words: list[str], sentence: str
+) -> None:
+    write_text(repository.path / "report/report.md", "kept")
+    printed = report(repository, *words, code=1 + words[0].startswith("-"))
+    assert sentence in printed
+    assert "Traceback" not in printed
+    assert (repository.path / "report/report.md").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics/evaluation.json", "{"),
+        ("metrics/evaluation.json", "<<<<<<< HEAD\n"),
+        ("metrics/intervals.json", "[1]"),
+        ("plots/model.csv", "epoch\n3\n"),
+        ("plots/confusion_fine_tuned.csv", "moss\nmoss\n"),
+    ],
+)
+def test_a_file_that_is_broken_is_a_sentence(
+    repository: Repository, name: str, content: str
+) -> None:
+    (repository.path / name).write_text(content)
+    printed = report(repository, code=1)
+    assert f"error: {name} of workspace is not what the stages write; `dvc repro` there" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml"])
+def test_a_pipeline_that_is_broken_is_a_sentence(repository: Repository, name: str) -> None:
+    (repository.path / name).write_text("stages: [\n")
+    printed = report(repository, code=1)
+    assert printed.startswith("error: workspace: ")
+    assert name in printed
+    assert printed.endswith("; mend it there\n")
+    assert "Traceback" not in printed
+
+
+def test_elsewhere_is_a_sentence(repository: Repository, tmp_path: Path) -> None:
+    script = str(repository.path / "src/report.py")
+    away = object.__new__(Repository)
+    away.path, away.env = tmp_path, repository.env
+    printed = away.run(sys.executable, script, code=1)
+    assert printed == "error: dvc.yaml is missing here; run from the folder that holds it\n"
+    shutil.copy(repository.path / "dvc.yaml", tmp_path)
+    printed = away.run(sys.executable, script, code=1)
+    assert printed.startswith("error: ")
+    assert printed.endswith("; clone the repository with Git\n")
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_run_without_results_is_said(repository: Repository) -> None:
+    first = repository.run("git", "rev-list", "--max-parents=0", "main").strip()
+    text = report(repository, first, "main")
+    assert "has no `metrics/evaluation.json`; `dvc repro` there and commit what it writes." in text
+    assert "Not drawn: one of them is missing." in text
+    assert row(text, "accuracy")[0] == "–"
+    assert json.loads((repository.path / "metrics/evaluation.json").read_text())
+
+
+def test_the_commands_of_continuous_integration(repository: Repository, tmp_path: Path) -> None:
+    """`dvc pull` and `make report` as the workflows have them, in a fresh clone."""
+    other = clone(repository, tmp_path, "data/predictions.csv", "data/raw")
+    other.dvc("pull", "--allow-missing", "--run-cache")
+    assert (other.path / "data/predictions.csv").exists()
+    shutil.copy(ROOT / "Makefile", other.path)
+    write_text(other.path / "tools/venv.sh", "exit 0\n")
+    other.edit({"seed": 3})
+    text = other.run("make", "report", "BASE=origin/main", f"BIN={Path(sys.executable).parent}")
+    assert text.startswith("# From `origin/main` (")
+    assert row(text, "`seed`") == ["`1`", "`3`"]
+    assert (other.path / "report/report.md").read_text() == text

@@ -1,0 +1,283 @@
+import copy
+import re
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from places import ROOT
+from thaw.core.errors import ThawError
+from thaw.core.params import Params, parse
+
+OWN = ROOT / "params.yaml"
+VALID = """
+dataset: elpv
+source: null
+on_bad_image: fail
+base_model: MobileNetV2
+weights: pypi
+network: {padding: same, l2: 0.0, initializer: glorot_uniform, batch_norm: false}
+feature_layer: null
+image_size: 224
+fine_tune_at: 100
+resize: stretch
+average_views: false
+class_weight: none
+batch_size: 32
+seed: 1
+threads: 2
+tensorboard: false
+cores: null
+split: {held_out: null, test: null}
+augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
+cache: {layer: block_10_project_BN, bottleneck: pooled}
+head:
+  classifier: dense
+  pooling: average
+  hidden: []
+  standardize: true
+  dropout: 0.2
+  l2: 0.0
+  initializer: glorot_uniform
+  batch_norm: false
+  optimizer: adam
+  learning_rate: 0.001
+  schedule: constant
+  epochs: 10
+fine_tune:
+  optimizer: rmsprop
+  learning_rate: 0.00001
+  schedule: constant
+  epochs: 3
+  batch_norm: frozen
+"""
+NOT_TEXT = ["''", "3", "[elpv]", "true", "null"]
+NOT_SHARE = ["0", "1", "-0.2", "1.5", ".nan", ".inf", "true", "some", "nan", "[0.2]"]
+NOT_RATE = ["0", "-0.001", "11", ".nan", ".inf", "true", "fast", "1e-4x", "null"]
+NOT_EPOCHS = ["0", "-1", "10001", "2.5", "3.0", "'3'", "true", "null", "many"]
+NOT_L2 = ["-0.1", "1.1", ".nan", "true", "none", "null"]
+NOT_BOOLEAN = ["1", "0", "'true'", "maybe", "null"]
+NOT_GROUP = ["null", "5", "[]", "text", "true"]
+# As written in params.yaml: for each key, values that are wrong there.
+WRONG = {
+    "dataset": NOT_TEXT,
+    "source": ["''", "3", "[a, b]", "false"],
+    "on_bad_image": ["ignore", "Fail", "1", "true", "null"],
+    "base_model": NOT_TEXT,
+    "weights": NOT_TEXT,
+    "network": NOT_GROUP,
+    "network.padding": ["full", "null", "1", "true"],
+    "network.l2": NOT_L2,
+    "network.initializer": ["glorot", "null", "1", "true"],
+    "network.batch_norm": NOT_BOOLEAN,
+    "feature_layer": ["''", "0", "-1", "1.5", "true", "[100]", ".nan"],
+    "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
+    "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
+    "resize": ["squeeze", "Crop", "null", "1", "true"],
+    "average_views": NOT_BOOLEAN,
+    "class_weight": ["equal", "null", "1", "true"],
+    "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
+    "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],
+    "tensorboard": NOT_BOOLEAN,
+    "threads": ["0", "257", "1.5", "two", "true", "null"],
+    "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
+    "split": NOT_GROUP,
+    "split.held_out": NOT_SHARE,
+    "split.test": NOT_SHARE,
+    "augment": NOT_GROUP,
+    "augment.views": ["0", "65", "-1", "1.5", "'8'", "true", "null"],
+    "augment.flip": ["sideways", "true", "null", "2"],
+    "augment.quarter_turns": NOT_BOOLEAN,
+    "augment.rotation": ["-0.1", "0.51", ".nan", "true", "some", "null"],
+    "cache": NOT_GROUP,
+    "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
+    "cache.bottleneck": ["none", "null", "1", "true"],
+    "head": NOT_GROUP,
+    "head.classifier": ["SVM", "linear", "null", "1", "true"],
+    "head.pooling": ["mean", "null", "1", "true"],
+    "head.hidden": ["256", "[0]", "[65537]", "[-1]", "[1.5]", "['256']", "[true]", "null", "x"],
+    "head.standardize": NOT_BOOLEAN,
+    "head.dropout": ["-0.1", "1", ".nan", "true", "half", "null"],
+    "head.l2": NOT_L2,
+    "head.initializer": ["glorot", "null", "1", "true"],
+    "head.batch_norm": NOT_BOOLEAN,
+    "head.optimizer": ["Adam", "lion", "null", "1", "true"],
+    "head.learning_rate": NOT_RATE,
+    "head.schedule": ["linear", "null", "1", "true"],
+    "head.epochs": NOT_EPOCHS[1:],
+    "fine_tune": NOT_GROUP,
+    "fine_tune.optimizer": ["adagrad", "null", "1", "true"],
+    "fine_tune.learning_rate": NOT_RATE,
+    "fine_tune.schedule": ["step", "null", "1", "true"],
+    "fine_tune.epochs": NOT_EPOCHS,
+    "fine_tune.batch_norm": ["true", "false", "null", "frozn"],
+}
+NUMBERS = [
+    "split.held_out",
+    "split.test",
+    "augment.rotation",
+    "head.dropout",
+    "network.l2",
+    "head.l2",
+    "head.learning_rate",
+    "fine_tune.learning_rate",
+]
+
+
+def fields(model: type[BaseModel] = Params, prefix: str = "") -> dict[str, str]:
+    """Every key, dotted, with the description that errors quote."""
+    found = {}
+    for name, field in model.model_fields.items():
+        found[prefix + name] = field.description
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= fields(field.annotation, f"{prefix}{name}.")
+    return found
+
+
+KEYS = fields()
+
+
+def valid() -> dict:
+    return yaml.safe_load(VALID)
+
+
+def owner(values: dict, key: str) -> tuple[dict, str]:
+    *groups, name = key.split(".")
+    for group in groups:
+        values = values[group]
+    return values, name
+
+
+def changed(key: str, text: str) -> dict:
+    values = valid()
+    group, name = owner(values, key)
+    group[name] = yaml.safe_load(text)
+    return values
+
+
+def message(values: object) -> str:
+    with pytest.raises(ThawError) as caught:
+        parse(values)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "Input should" not in text  # pydantic's own words
+    return text
+
+
+def test_valid_parameters_arrive_unchanged():
+    assert parse(valid()).model_dump() == valid()
+
+
+def test_the_repositorys_own_parameters_are_valid():
+    parse(yaml.safe_load(OWN.read_text()))
+
+
+def test_every_key_has_wrong_values_and_a_description():
+    assert set(WRONG) == set(KEYS)
+    assert all(len(values) >= 3 for values in WRONG.values())
+    assert all(KEYS.values())
+
+
+@pytest.mark.parametrize(("key", "text"), [(key, text) for key in WRONG for text in WRONG[key]])
+def test_wrong_value_is_named_with_what_would_be_right(key: str, text: str):
+    value = yaml.safe_load(text)
+    shown = "null" if value is None else str(value).lower() if value in (True, False) else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        shown = value
+    assert message(changed(key, text)) == f"params.yaml: {key}: {shown}: give {KEYS[key]}"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_missing_key_is_named(key: str):
+    values = valid()
+    group, name = owner(values, key)
+    del group[name]
+    assert message(values) == f"params.yaml: {key} is missing: give {KEYS[key]}"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_misspelt_key_gets_a_suggestion(key: str):
+    values = valid()
+    group, name = owner(values, key)
+    group[name + "s"] = group.pop(name)
+    assert f"{key}s is not a parameter (did you mean {name}?)" in message(values)
+
+
+@pytest.mark.parametrize(("group", "known"), [("", "dataset"), ("cache", "layer, bottleneck")])
+def test_unlike_key_gets_the_list_of_keys(group: str, known: str):
+    values = valid()
+    (values[group] if group else values)["zzzzzz"] = 1
+    key = f"{group}.zzzzzz".lstrip(".")
+    assert f"{key} is not a parameter (the parameters here are {known}" in message(values)
+
+
+def test_numbers_lists_every_number():
+    floats = {key for key in KEYS if isinstance(_nested(parse(valid()).model_dump(), key), float)}
+    assert floats | {"split.held_out", "split.test"} == set(NUMBERS)
+
+
+def _nested(values: dict, key: str) -> object:
+    group, name = owner(values, key)
+    return group[name]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("text", ["1e-4", "'0.25'", "0.25"])
+def test_number_may_be_written_with_an_exponent(key: str, text: str):
+    found = _nested(parse(changed(key, text)).model_dump(), key)
+    assert found == float(text.strip("'"))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("source", "~/pictures"),
+        ("image_size", "32"),
+        ("fine_tune_at", "null"),
+        ("fine_tune_at", "0"),
+        ("fine_tune_at", "block_13_expand"),
+        ("feature_layer", "1"),
+        ("feature_layer", "block_5_add"),
+        ("cache.layer", "0"),
+        ("cache.layer", "pixels"),
+        ("cores", "1"),
+        ("head.hidden", "[256, 1]"),
+        ("head.dropout", "0"),
+        ("head.epochs", "0"),
+        ("weights", "random:7"),
+        ("network.l2", "1"),
+        ("augment.rotation", "0.5"),
+        ("seed", "4294967295"),
+    ],
+)
+def test_values_at_the_edge_are_accepted(key: str, text: str):
+    assert _nested(parse(changed(key, text)).model_dump(), key) == yaml.safe_load(text)
+
+
+def test_all_mistakes_are_told_at_once_and_each_once():
+    values = copy.deepcopy(valid())
+    values["seed"] = -1
+    values["fine_tune_at"] = 1.5  # fails both branches of its union
+    values["head"]["optimizer"] = "lion"
+    text = message(values)
+    assert re.findall(r"(seed|fine_tune_at|head\.optimizer): ", text) == [
+        "fine_tune_at",
+        "seed",
+        "head.optimizer",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["svm", "logistic"])
+def test_a_linear_classifier_has_no_hidden_layers(kind: str):
+    values = changed("head.classifier", kind)
+    assert parse(values).head.classifier == kind
+    values["head"]["hidden"] = [256]
+    assert message(values) == (
+        f"params.yaml: head.hidden: [256]: head.classifier: {kind} has no hidden layers; "
+        "set head.hidden: [] or head.classifier: dense"
+    )
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3])
+def test_file_without_parameters_says_how_to_restore_it(values: object):
+    assert "git checkout params.yaml" in message(values)

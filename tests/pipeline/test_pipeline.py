@@ -1,0 +1,304 @@
+"""The pipeline as a person runs it: `dvc` itself, in a Git repository made here."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from places import ROOT
+from repository import PICTURES, STAGES, Repository, ran
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    repository = Repository(tmp_path_factory.mktemp("pipeline"))
+    yield repository
+    repository.dvc("queue", "stop", "--kill")
+
+
+@pytest.fixture(scope="module")
+def first_run(fresh: Repository) -> str:
+    output = fresh.dvc("repro")
+    fresh.commit("Run the pipeline")
+    return output
+
+
+@pytest.fixture
+def repository(fresh: Repository, first_run: str) -> Iterator[Repository]:  # noqa: ARG001
+    """The repository after one `dvc repro`; what the test edits in params.yaml is undone."""
+    before = (fresh.path / "params.yaml").read_text()
+    yield fresh
+    (fresh.path / "params.yaml").write_text(before)
+
+
+@pytest.fixture(scope="module")
+def experiment(fresh: Repository, first_run: str) -> Iterator[str]:  # noqa: ARG001
+    output = fresh.dvc("exp", "run", "--name", "thaw-less", "-S", "fine_tune_at=120")
+    yield output
+    fresh.restore()
+
+
+def test_repro_runs_every_stage_once(first_run: str) -> None:
+    assert sorted(ran(first_run)) == sorted(STAGES)
+    assert ran(first_run)[-4:] == ["train_head", "fine_tune", "evaluate", "model_card"]
+
+
+def test_the_readme_draws_the_pipeline(repository: Repository) -> None:
+    drawing = repository.dvc("dag", "--mermaid").strip()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{drawing}\n```" in readme
+
+
+def test_repro_makes_every_output(repository: Repository) -> None:
+    stages = yaml.safe_load((repository.path / "dvc.yaml").read_text())["stages"]
+    for stage in stages.values():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind, []):
+                place = repository.path / (out if isinstance(out, str) else next(iter(out)))
+                assert place.exists(), place
+                assert place.stat().st_size > 0, place
+
+
+def test_git_keeps_the_small_files_and_dvc_the_rest(repository: Repository) -> None:
+    tracked = repository.run("git", "ls-files").splitlines()
+    assert {"dvc.lock", "metrics/evaluation.md", "plots/confusion.png"} <= set(tracked)
+    small = (".gitignore", "models/model_card.md")
+    for path in tracked:
+        assert not path.startswith(("data/", "models/", "plots/pictures")) or path.endswith(small)
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+def test_the_metrics_are_numbers_of_this_run(repository: Repository) -> None:
+    for path in (repository.path / "metrics").glob("*.json"):
+        assert json.loads(path.read_text()), path
+    scores = repository.json("metrics/evaluation.json")
+    for name in ("head", "fine_tuned"):
+        assert 0 <= scores[name]["accuracy"] <= 1
+    assert repository.json("metrics/head.json")["epochs"] == 2
+    model = repository.json("metrics/model.json")
+    assert model["epochs"] == 1
+    assert 0 < model["trainable_parameters"] < model["parameters"]
+
+
+def test_the_split_counts_every_picture_and_the_one_that_lies_twice(repository: Repository) -> None:
+    split = repository.json("metrics/split.json")
+    total = sum(sum(part.values()) for part in split["pictures"].values())
+    assert total + split["identical_left_out"] == PICTURES
+    assert split["identical"] == 1
+    assert split["bad"] == 0
+    assert {frozenset(part) for part in split["pictures"].values()} == {
+        frozenset({"moss", "rusty iron"})
+    }
+
+
+def test_the_report_is_a_table_of_both_models(repository: Repository) -> None:
+    report = (repository.path / "metrics/evaluation.md").read_text()
+    assert re.search(r"^\|( ?:?-+:? ?\|)+$", report, re.MULTILINE)
+    assert re.search(r"^\| accuracy", report, re.MULTILINE | re.IGNORECASE)
+    tests = sum(repository.json("metrics/split.json")["pictures"]["test"].values())
+    assert str(tests) in report
+
+
+def test_the_pictures_open(repository: Repository) -> None:
+    names = {path.relative_to(repository.path / "plots").as_posix() for path in drawn(repository)}
+    assert {"confusion.png", "learning_curves.png"} <= names
+    assert {f"pictures/{name}.png" for name in ("samples", "augmented", "predictions")} <= names
+    for path in drawn(repository):
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert min(picture.size) > 50
+
+
+def drawn(repository: Repository) -> list[Path]:
+    return sorted((repository.path / "plots").rglob("*.png"))
+
+
+def test_predict_answers_with_the_model(repository: Repository) -> None:
+    folder = repository.path.parent / "my pictures/rusty iron"
+    output = repository.run(sys.executable, "src/predict.py", str(folder))
+    lines = output.splitlines()
+    assert len(lines) == len(list(folder.iterdir()))
+    assert all(re.search(r"\d%  (moss|rusty iron)$", line) for line in lines)
+
+
+def test_a_second_repro_runs_nothing(repository: Repository) -> None:
+    output = repository.dvc("repro")
+    assert ran(output) == []
+    assert "Data and pipelines are up to date." in output
+    assert repository.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"fine_tune_at": 120}, {"fine_tune"}),
+        ({"fine_tune_at": "block_13_expand"}, {"fine_tune"}),
+        ({"fine_tune_at": None}, {"fine_tune"}),
+        ({"fine_tune.learning_rate": 0.001}, {"fine_tune"}),
+        ({"head.dropout": 0.5}, {"train_head"}),
+        ({"batch_size": 4}, {"train_head", "fine_tune"}),
+        ({"image_size": 64}, {"extract_features"}),
+        ({"cache.layer": "block_5_add"}, {"extract_features"}),
+        ({"augment.views": 3}, {"extract_features", "evaluate"}),
+        ({"split.test": 0.4}, {"split"}),
+        ({"on_bad_image": "skip"}, {"split"}),
+        ({"dataset": "elpv"}, {"download"}),
+        ({"weights": "imagenet"}, {"weights"}),
+        ({"source": "/somewhere/else"}, {"download"}),
+    ],
+    ids=lambda value: "" if isinstance(value, set) else f"{next(iter(value.items()))}",
+)
+def test_a_change_touches_these_stages_first(
+    repository: Repository, changes: dict[str, object], stages: set[str]
+) -> None:
+    repository.edit(changes)
+    assert set(repository.dvc_json("status")) == stages | {"model_card"}  # which says all
+
+
+@pytest.mark.parametrize(
+    ("stage", "downstream"),
+    [
+        ("fine_tune", {"evaluate"}),
+        ("train_head", {"fine_tune", "evaluate"}),
+        ("extract_features", {"train_head", "fine_tune", "evaluate"}),
+        ("weights", {"extract_features", "train_head", "fine_tune", "evaluate"}),
+        ("split", {"extract_features", "train_head", "fine_tune", "evaluate"}),
+        ("download", {"split", "extract_features", "train_head", "fine_tune", "evaluate"}),
+    ],
+)
+def test_after_a_stage_these_run_too(
+    repository: Repository, stage: str, downstream: set[str]
+) -> None:
+    output = repository.dvc("repro", "--dry", "--force", "--downstream", stage)
+    assert set(ran(output)) == {stage, *downstream, "model_card"}
+
+
+@pytest.mark.parametrize(
+    ("change", "script", "sentence"),
+    [
+        (
+            {"fine_tune_at": 400},
+            "fine_tune",
+            "fine_tune_at: 400: MobileNetV2 has 154 layers; give 0 to 153, a layer's name, or null",
+        ),
+        ({"head.dropout": 2}, "train_head", "head.dropout: 2: give a number from 0 to below 1"),
+    ],
+)
+def test_a_wrong_parameter_is_answered_with_a_sentence(
+    repository: Repository, change: dict[str, object], script: str, sentence: str
+) -> None:
+    repository.edit(change)
+    output = repository.dvc("repro", code=255)
+    assert ran(output) == [script]
+    assert sentence in output
+    assert "Traceback" not in output
+    done = subprocess.run(
+        [sys.executable, f"src/{script}.py"],
+        cwd=repository.path,
+        env=repository.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    repository.restore()
+
+
+def test_a_forced_run_after_gc_on_one_core_gives_the_same_bytes(repository: Repository) -> None:
+    before = (repository.path / "dvc.lock").read_bytes()
+    repository.dvc("gc", "--workspace", "--force")
+    repository.edit({"cores": 1})
+    output = repository.dvc("repro", "--force")
+    assert sorted(ran(output)) == sorted(STAGES)
+    assert "bytes may differ" not in output
+    assert (repository.path / "dvc.lock").read_bytes() == before
+    assert repository.dvc_json("status") == {}
+    assert repository.run("git", "status", "--porcelain").split() == ["M", "params.yaml"]
+
+
+def test_an_experiment_runs_fine_tuning_and_evaluation_alone(experiment: str) -> None:
+    assert ran(experiment) == ["fine_tune", "evaluate", "model_card"]
+
+
+@pytest.mark.usefixtures("experiment")
+class TestAfterAnExperiment:
+    def test_params_diff(self, repository: Repository) -> None:
+        assert repository.dvc_json("params", "diff") == {
+            "params.yaml": {"fine_tune_at": {"old": 100, "new": 120, "diff": 20}}
+        }
+        assert "fine_tune_at" in repository.dvc("params", "diff", "main", "--md")
+
+    def test_metrics_diff(self, repository: Repository) -> None:
+        changed = repository.dvc_json("metrics", "diff")
+        trainable = changed["metrics/model.json"]["trainable_parameters"]
+        assert 0 < trainable["new"] < trainable["old"]
+        assert "metrics/head.json" not in changed
+        table = repository.dvc("metrics", "diff", "main", "--all", "--md")
+        assert "metrics/evaluation.json" in table
+        assert "fine_tuned.accuracy" in table
+
+    def test_exp_show(self, repository: Repository) -> None:
+        rows = repository.dvc_json("exp", "show")
+        (shown,) = [
+            row["revs"][0]
+            for entry in rows
+            for row in entry.get("experiments") or []
+            if row["name"] == "thaw-less"
+        ]
+        assert shown["data"]["params"]["params.yaml"]["data"]["fine_tune_at"] == 120
+        assert "fine_tuned" in shown["data"]["metrics"]["metrics/evaluation.json"]["data"]
+        assert "thaw-less" in repository.dvc("exp", "show", "--md")
+
+    @pytest.mark.parametrize("command", ["show", "diff"])
+    def test_plots(self, repository: Repository, command: str, tmp_path: Path) -> None:
+        revisions = ["main", "workspace"] if command == "diff" else []
+        repository.dvc("plots", command, *revisions, "--out", str(tmp_path))
+        page = (tmp_path / "index.html").read_text()
+        for name in (
+            "Accuracy by",
+            "Loss by",
+            "ROC curve",
+            "Precision-recall curve",
+            "Confusion matrix",
+        ):
+            assert name in page
+        for name in ("confusion.png", "learning_curves.png", "samples.png"):
+            assert name in page
+        for name in ("validation_accuracy", "fpr", "predicted"):
+            assert name in page
+
+
+def test_a_queue_of_two_runs_to_success(repository: Repository) -> None:
+    repository.restore()
+    repository.dvc("exp", "run", "--queue", "-S", "fine_tune_at=block_13_expand,null")
+    assert len(queued(repository, "Queued")) == 2
+    repository.dvc("queue", "start")
+    deadline = time.monotonic() + 240
+    while len(queued(repository, "Success")) < 2:
+        assert queued(repository, "Failed") == []
+        assert time.monotonic() < deadline, repository.dvc("queue", "status")
+        time.sleep(3)
+    shown = {}
+    for entry in repository.dvc_json("exp", "show"):
+        for row in entry.get("experiments") or []:
+            data = row["revs"][0]["data"]
+            at = data["params"]["params.yaml"]["data"]["fine_tune_at"]
+            shown[at] = data["metrics"]["metrics/model.json"]["data"]
+    assert shown["block_13_expand"]["epochs"] == 1
+    assert shown["block_13_expand"]["trainable_parameters"] > shown[None]["trainable_parameters"]
+    assert shown[None]["epochs"] == 0
+
+
+def queued(repository: Repository, status: str) -> list[str]:
+    table = repository.dvc("queue", "status")
+    return [line for line in table.splitlines() if re.search(rf"\b{status}\b", line)]

@@ -1,0 +1,101 @@
+"""The stages on real pictures and real weights, both by way of the package mirror."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from places import ROOT
+
+STANDIN = ROOT.parent / "shared" / "data" / "cats_and_dogs_standin.zip"
+SMALL = {
+    "image_size": 160,
+    "average_views": False,
+    "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
+    "cache": {"layer": "block_10_project_BN", "bottleneck": "blocks"},
+}
+
+pytestmark = pytest.mark.real
+
+
+def prepare(folder: Path, **changes: object) -> None:
+    for name in ("src", "datasets.yaml", "weights.yaml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, folder / name)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL | changes
+    params["head"]["epochs"], params["fine_tune"]["epochs"] = 15, 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def run(folder: Path, *stages: str) -> None:
+    for stage in stages:
+        command = [sys.executable, f"src/{stage}.py"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def accuracy(folder: Path) -> dict[str, float]:
+    scores = json.loads((folder / "metrics/evaluation.json").read_text(encoding="utf-8"))
+    return {name: scores[name]["accuracy"] for name in ("head", "fine_tuned")}
+
+
+@pytest.fixture(scope="module")
+def solar_cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`elpv` and MobileNetV2's weights, fetched as a stranger's machine would."""
+    folder = tmp_path_factory.mktemp("elpv")
+    prepare(folder, split={"held_out": 0.35, "test": 0.7143})
+    run(folder, "download", "weights")
+    return folder
+
+
+def test_elpv_has_the_published_counts(solar_cells: Path) -> None:
+    run(solar_cells, "split")
+    found = json.loads((solar_cells / "metrics/split.json").read_text(encoding="utf-8"))
+    by_class = [
+        sum(part[name] for part in found["pictures"].values()) for name in ("intact", "defective")
+    ]
+    assert by_class == [1803, 821]
+    assert sum(found["pictures"]["test"].values()) == 656
+
+
+def test_a_sixth_of_elpv_is_learnt(solar_cells: Path) -> None:
+    labels = solar_cells / "data/raw/labels.csv"
+    whole = labels.read_text(encoding="utf-8").splitlines()
+    labels.write_text("\n".join([whole[0], *whole[1::6]]) + "\n", encoding="utf-8")
+    try:
+        run(solar_cells, "split", "extract_features", "train_head", "fine_tune", "evaluate")
+    finally:
+        labels.write_text("\n".join(whole) + "\n", encoding="utf-8")
+    found = accuracy(solar_cells)
+    assert min(found.values()) > 0.72, found  # always "intact" gives 0.69
+
+
+@pytest.mark.skipif(not STANDIN.is_file(), reason=f"{STANDIN.name} is not on this machine")
+def test_cats_and_dogs_by_a_file_address(solar_cells: Path, tmp_path: Path) -> None:
+    source = tmp_path / "cats.zip"
+    with zipfile.ZipFile(STANDIN) as whole, zipfile.ZipFile(source, "w") as part:
+        for index, item in enumerate(sorted(whole.namelist())):
+            if not item.endswith("/") and index % 10 == 0:
+                part.writestr(item, whole.read(item))
+    prepare(tmp_path, dataset="cats_and_dogs", source=source.as_uri())
+    (tmp_path / "data").mkdir()
+    shutil.copytree(solar_cells / "data/weights", tmp_path / "data/weights")
+    run(tmp_path, "download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
+    assert min(accuracy(tmp_path).values()) > 0.85
+    done = subprocess.run(
+        [sys.executable, "src/predict.py", "--json", "data/raw/images/validation"],
+        cwd=tmp_path,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    right = [Path(each["path"]).parent.name == each["class"] for each in found]
+    assert sum(right) / len(right) > 0.85

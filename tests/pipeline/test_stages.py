@@ -1,0 +1,312 @@
+"""The training stages' scripts on tiny pictures: wherever training starts, the result is right."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import trained
+
+import workspace
+from helpers import cifar_files, picture
+from places import SRC
+from runs import SMALL, Run
+from thaw.core.errors import ThawError
+from thaw.evaluation import inference
+from thaw.features import cache
+from thaw.files.serialize import read_csv
+from thaw.pictures import decoding, sessions
+from thaw.training import loop, saving
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeds_alone() -> Iterator[None]:
+    """TensorFlow's threads can't be set twice in a process."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = Run(tmp_path_factory.mktemp("run"))
+    made.stages("download", "weights", "split")
+    return made
+
+
+PIXELS = {"layer": "pixels", "bottleneck": "pooled"}
+FEATURES_ON = ("extract_features", "train_head", "fine_tune")
+
+
+def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
+    """Thawed from conv_pw_5 on: what lies below is cached, and then not."""
+    low = {"layer": "conv_pw_4_relu", "bottleneck": "pooled"}
+    printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="conv_pw_5")
+    assert "slower" not in printed
+    from_cache, counts = run.losses("model"), run.metrics("model")
+    printed = run.stages(*FEATURES_ON, fine_tune_at="conv_pw_5")
+    assert "fine_tune_at lies at or below the cached layer conv_pw_6_relu (index" in printed
+    assert "a lower cache.layer avoids it" in printed
+    np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
+    assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
+    head, model = (saving.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
+    first, last = (each.get_layer("MobileNet").get_layer("conv_pw_5") for each in (head, model))
+    assert np.abs(last.kernel.numpy() - first.kernel.numpy()).max() > 0
+
+
+def test_everything_thawed(run: Run) -> None:
+    run.stages(*FEATURES_ON, fine_tune_at=0)
+    found = run.metrics("model")
+    assert found["trainable_variables"] == 27 * 3 + 2  # kernel, gamma and beta of each layer; head
+    assert np.isfinite(run.losses("model")).all()
+
+
+def test_cached_pixels_give_live_views(run: Run) -> None:
+    turned = SMALL["augment"] | {"rotation": 0.2}
+    printed = run.stages(*FEATURES_ON, cache=PIXELS, augment=turned, fine_tune_at="conv_pw_12")
+    assert "cached: pixels; views are drawn anew each epoch" in printed
+    assert "slower" not in printed
+    stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
+    assert (stored.dtype, stored.shape[1:]) == (np.uint8, (1, 32, 32, 3))
+    assert np.isfinite(run.losses("model")).all()
+    with contextlib.chdir(run.folder):
+        train, validation = trained.picture_views(
+            workspace.read_params(), cache.read_facts(workspace.FEATURES), None
+        )
+        kept = validation[0][0]["pictures"]
+        drawn = set()
+        for _ in range(3):
+            for number in range(len(train)):
+                drawn |= {picture.tobytes() for picture in train[number][0]["pictures"]}
+            train.on_epoch_end()
+    assert len(drawn) == 3 * len(stored)
+    pictures = np.load(run.folder / "data/features/validation_boundary.npy")
+    np.testing.assert_array_equal(kept, pictures[: len(kept), 0])
+    first = run.losses("head")
+    run.stages("train_head", cache=PIXELS, augment=turned)
+    np.testing.assert_array_equal(run.losses("head"), first)
+
+
+def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
+    same = {
+        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        # The order of fine-tuning goes on from the head's where views are live: let it not count.
+        "fine_tune": run.params["fine_tune"] | {"learning_rate": 1e-9},
+        "fine_tune_at": "conv_pw_12",
+    }
+    run.stages(*FEATURES_ON, **same)
+    head, model = run.losses("head"), run.losses("model")
+    run.stages(*FEATURES_ON, **same, cache=PIXELS)
+    np.testing.assert_allclose(run.losses("head"), head, rtol=1e-3)
+    np.testing.assert_allclose(run.losses("model")[:, 1], model[:, 1], rtol=0.01)
+
+
+def test_tensorboard_shows_both_phases_and_changes_no_result(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Under the experiment's name, in the repository even where DVC runs it in a copy."""
+
+    def results() -> dict[str, bytes]:
+        # Not model.keras: Keras numbers some layers by how many this process has made before.
+        files = [*run.folder.glob("models/*.onnx"), *run.folder.glob("plots/*.csv")]
+        return {path.name: path.read_bytes() for path in files}
+
+    run.stages(*FEATURES_ON, fine_tune_at="conv_pw_12")
+    plain = results()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_EXP_NAME", "red-fox")
+    run.stages(*FEATURES_ON, fine_tune_at="conv_pw_12", tensorboard=True)
+    assert results() == plain
+    assert not (run.folder / "logs").exists()
+    found = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("events.*")}
+    assert found == {
+        f"logs/red-fox/{phase}/{part}"
+        for phase in ("head", "fine_tune")
+        for part in ("train", "validation")
+    }
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_path: Path) -> None:
+    """Wide pictures: training, prediction and `predict.py` see the same pixels of them."""
+    for number in range(40):
+        picture(tmp_path / "ab"[number % 2] / f"{number}.png", number, width=60, height=40)
+    source = {"source": str(tmp_path), "resize": resize}
+    run.stages("download", "split", *FEATURES_ON, **source, cache=PIXELS, fine_tune_at=None)
+    with contextlib.chdir(run.folder):
+        paths = [row["path"] for row in read_csv(workspace.SPLIT) if row["split"] == "validation"]
+        classifier = inference.Classifier(Path("models/model.onnx"))
+        found = [
+            each.probabilities
+            for each in classifier.classify(map(workspace.IMAGES.joinpath, paths))
+        ]
+    cached = np.load(run.folder / "data/features/validation_boundary.npy")
+    assert resize == classifier.resize
+    np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
+    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize)
+    np.testing.assert_array_equal(cached[0, 0], expected)
+    run.stages("download", "split")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The network of the article on CIFAR-10, trained from scratch, few pictures of noise."""
+    made = Run(tmp_path_factory.mktemp("scratch"))
+    made.params |= {
+        "dataset": "cifar10",
+        "source": str(cifar_files(made.folder / "cifar-10-batches-bin", "a", "b", "c", each=4)),
+        "split": {"held_out": 0.2, "test": None},
+        "base_model": "cifar10_cnn",
+        "weights": "random:3",
+        "network": {
+            "padding": "valid",
+            "l2": 1e-4,
+            "initializer": "he_uniform",
+            "batch_norm": True,
+        },
+        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        "cache": {"layer": "pixels", "bottleneck": "pooled"},
+        "fine_tune_at": 0,
+    }
+    made.params["head"] |= {
+        "pooling": "flatten",
+        "hidden": [16],
+        "standardize": False,
+        "dropout": 0.0,
+        "l2": 1e-4,
+        "initializer": "he_uniform",
+        "batch_norm": True,
+        "epochs": 0,
+    }
+    made.params["fine_tune"] |= {
+        "optimizer": "rmsprop",
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "epochs": 6,
+        "batch_norm": "trained",
+    }
+    made.stages("download", "weights", "split", *FEATURES_ON, "evaluate")
+    return made
+
+
+def norms(run: Run, name: str) -> list[np.ndarray]:
+    """Moving means and variances of the base model, then those of the head."""
+    model = saving.load(run.folder / f"models/{name}.keras")
+    layers = [*model.get_layer("cifar10_cnn").layers, *model.layers]
+    found = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+    assert len(found) == 5
+    return [np.stack([each.moving_mean, each.moving_variance]) for each in found]
+
+
+def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
+    assert scratch.metrics("head") == {
+        "epochs": 0,
+        "parameters": 65_568 + 768 + 1600 * 16 + 16 + 64 + 51,
+        "trainable_parameters": 1600 * 16 + 16 + 32 + 51,
+        "trainable_variables": 6,
+    }
+    lines = (scratch.folder / "plots/head.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == [",".join(loop.HISTORY)]
+    for each in norms(scratch, "head"):
+        np.testing.assert_array_equal(each, np.stack([np.zeros(each.shape[1]), each[1] * 0 + 1]))
+    with contextlib.chdir(scratch.folder):
+        params = workspace.read_params()
+        given = trained.base_model(params, cache.read_facts(workspace.FEATURES))
+    first = saving.load(scratch.folder / "models/head.keras").get_layer("cifar10_cnn")
+    for one, other in zip(given.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_from_scratch_everything_is_trained(scratch: Run) -> None:
+    counts = scratch.metrics("model")
+    assert counts["epochs"] == 6
+    assert counts["trainable_parameters"] == counts["parameters"] - (768 + 64) // 2
+    losses = scratch.losses("model")[:, 0]
+    assert losses[-1] < losses[0] / 2
+    for first, last in zip(norms(scratch, "head"), norms(scratch, "model"), strict=True):
+        assert (np.abs(last - first).max(axis=1) > 0.01).all()
+    evaluation = json.loads((scratch.folder / "metrics/evaluation.json").read_text())
+    assert set(evaluation) == {"head", "fine_tuned", "fine_tuning"}
+    assert (scratch.folder / "plots/learning_curves.png").is_file()
+
+
+def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> None:
+    pictures = np.load(scratch.folder / "data/features/validation_boundary.npy")[:, 0]
+    pictures = pictures.astype(np.float32)
+    model = saving.load(scratch.folder / "models/model.keras")
+    session = sessions.session((scratch.folder / "models/model.onnx").read_bytes())
+    (logits,) = session.run(None, {session.get_inputs()[0].name: pictures})
+    np.testing.assert_allclose(logits, model(pictures, training=False), rtol=1e-3, atol=1e-4)
+    losses = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    labels = np.load(scratch.folder / "data/features/validation_labels.npy")
+    # What fit says of validation, less the penalty on the kernels.
+    penalty = sum(
+        1e-4 * float(np.square(weight.numpy()).sum())
+        for weight in model.trainable_weights
+        if weight.name == "kernel"
+    )
+    told = scratch.losses("model")[-1, 1] - penalty
+    assert losses[np.arange(len(labels)), labels].mean() == pytest.approx(told, rel=1e-3)
+
+
+def test_from_scratch_again_gives_the_same_bytes(scratch: Run) -> None:
+    whole = (scratch.folder / "models/model.keras").read_bytes()
+    scratch.stages("fine_tune")
+    assert (scratch.folder / "models/model.keras").read_bytes() == whole
+
+
+def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
+    """Those of the base model: the head's own layers train as in train_head."""
+    frozen = scratch.params["fine_tune"] | {"batch_norm": "frozen", "epochs": 1}
+    scratch.stages("fine_tune", fine_tune=frozen)
+    pairs = list(zip(norms(scratch, "head"), norms(scratch, "model"), strict=True))
+    for first, last in pairs[:4]:
+        np.testing.assert_array_equal(first, last)
+    assert not np.array_equal(*pairs[4])
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path), pytest.raises(ThawError) as caught:
+        trained.show("model", [(1, float("nan"), 0.5, 0.5, 0.5)])
+    assert list(tmp_path.iterdir()) == []
+    assert str(caught.value) == (
+        "the loss of epoch 1 is no number; set a smaller fine_tune.learning_rate in params.yaml"
+    )
+
+
+def test_without_any_epochs_and_layers_nothing_would_be_trained(scratch: Run) -> None:
+    with pytest.raises(ThawError, match=r"^params.yaml: head.epochs: 0: .*or fine_tune_at a layer"):
+        scratch.stages("fine_tune", fine_tune_at=None)
+
+
+def test_where_nothing_below_can_be_cached_no_lower_cache_layer_is_named(scratch: Run) -> None:
+    layer = {"layer": "block1_pool", "bottleneck": "pooled"}
+    short = scratch.params["fine_tune"] | {"epochs": 1}
+    printed = scratch.stages(*FEATURES_ON, cache=layer, fine_tune=short, fine_tune_at=1)
+    assert "slower; cache.layer: pixels spares the decoding" in printed
+    assert "a lower cache.layer" not in printed
+
+
+def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:
+    shutil.copytree(SRC, tmp_path / "src")
+    (tmp_path / "src/order.py").write_text("import stage\nprint(hash('a'))\n", encoding="utf-8")
+    found = {
+        subprocess.run(
+            [sys.executable, "src/order.py"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("random", "13")
+    }
+    assert len(found) == 1

@@ -1,0 +1,236 @@
+"""dvc.yaml against the imports and the parameters of the code, and the files that pin packages."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from places import ROOT
+from thaw.core.params import Params
+
+SRC = ROOT / "src"
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+HELPERS = ("trained", "gallery")  # beside the stage scripts; their functions take `params`
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def modules(name: str) -> set[Path]:
+    """The files under src that importing `name` runs: it and the packages that it lies in."""
+    found = set()
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        place = SRC.joinpath(*parts[:depth])
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                found.add(path)
+    return found
+
+
+def imported(path: Path) -> set[Path]:
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found |= modules(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            for alias in node.names:
+                found |= modules(f"{node.module}.{alias.name}")
+    return found
+
+
+def closure(path: Path) -> set[Path]:
+    seen: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += imported(one)
+    return seen
+
+
+def chains(node: ast.AST) -> set[str]:
+    """What is read of `params` in a piece of code: `head.dropout`, or `head` for the group."""
+    attributes = [part for part in ast.walk(node) if isinstance(part, ast.Attribute)]
+    inner = {id(part.value) for part in attributes}  # `params.head` inside `params.head.dropout`
+    found = set()
+    for part in attributes:
+        path = ast.unparse(part)
+        if id(part) not in inner and path.startswith("params."):
+            found.add(path.removeprefix("params."))
+    return found
+
+
+def leaves(chain: str) -> set[str]:
+    """The single parameters that a chain stands for."""
+    if chain == "model_dump":  # of all, for the model card
+        return set().union(*(leaves(name) for name in Params.model_fields)) - {"cores"}
+    model: type[BaseModel] = Params
+    path: list[str] = []
+    for name in chain.split("."):
+        if name not in model.model_fields:
+            assert path, f"params.{chain} is not a parameter"
+            break  # a method of the group, as in params.augment.model_dump
+        path.append(name)
+        annotation = model.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return {".".join(path)}
+        model = annotation
+    return {".".join([*path, name]) for name in model.model_fields}
+
+
+def functions(path: Path) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree(path).body if isinstance(node, ast.FunctionDef)}
+
+
+def read_by(script: Path) -> set[str]:
+    """The parameters that a script reads, itself and in the helpers' functions that it calls."""
+    helpers = {name: functions(SRC / f"{name}.py") for name in HELPERS}
+    found = chains(tree(script))
+    waiting = [
+        (node.value.id, node.attr)
+        for node in ast.walk(tree(script))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.attr in helpers.get(node.value.id, {})
+    ]
+    seen = set()
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in seen:
+            continue
+        seen.add((module, name))
+        body = helpers[module][name]
+        found |= chains(body)
+        waiting += [
+            (module, node.id)
+            for node in ast.walk(body)
+            if isinstance(node, ast.Name) and node.id in helpers[module]
+        ]
+    return set().union(*map(leaves, found))
+
+
+def script_of(stage: str) -> Path:
+    words = STAGES[stage]["cmd"].split()
+    assert words[0] == "python"
+    assert len(words) == 2
+    return ROOT / words[1]
+
+
+def listed(path: Path) -> list[str]:
+    """The requirement lines of a file, without comments and markers."""
+    lines = [line.split("#")[0].split(";")[0].strip() for line in path.read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith("-")]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_modules_that_its_script_imports(stage: str) -> None:
+    needed = {path.relative_to(ROOT).as_posix() for path in closure(script_of(stage))}
+    for path in closure(script_of(stage)):
+        named = re.findall(r'get_template\("(.+?)"\)', path.read_text(encoding="utf-8"))
+        needed |= {f"src/templates/{name}" for name in named}
+    declared = {path for path in STAGES[stage]["deps"] if path.startswith("src/")}
+    assert declared == needed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_each_dependency_once(stage: str) -> None:
+    assert len(STAGES[stage]["deps"]) == len(set(STAGES[stage]["deps"]))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_exactly_the_parameters_that_its_script_reads(stage: str) -> None:
+    names = [name for name in STAGES[stage]["params"] if isinstance(name, str)]
+    assert set().union(*map(leaves, names)) == read_by(script_of(stage))
+
+
+def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
+    written = set()
+    for stage in STAGES.values():
+        for kind in ("outs", "metrics", "plots"):
+            for item in stage.get(kind, []):
+                written |= {item} if isinstance(item, str) else set(item)
+    for name, stage in STAGES.items():
+        read = {path for path in stage["deps"] if path.split("/")[0] not in ("src", "weights.yaml")}
+        assert read <= written, name
+
+
+def test_every_parameter_is_one_of_a_stage() -> None:
+    every = set().union(*(leaves(name) for name in Params.model_fields))
+    used = set().union(*(read_by(script_of(stage)) for stage in STAGES))
+    assert used | {"cores"} == every  # on which no result depends
+
+
+def test_what_is_read_is_data_and_never_code() -> None:
+    """No pickles, no `eval`, no YAML that makes objects: weights and caches come from anywhere."""
+    modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"}
+    calls = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                assert not modules & {alias.name.split(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                assert str(node.module).split(".")[0] not in modules, path
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                place = f"{path.relative_to(ROOT)}, line {node.lineno}"
+                assert called not in calls, place
+                assert not re.fullmatch(r"yaml\.(unsafe_|full_)?load(_all)?", called), place
+                if called in ("np.load", "np.save"):
+                    assert options.get("allow_pickle") == "False", place
+                if called.endswith("load_model"):
+                    assert options.get("safe_mode") == "True", place
+                assert options.get("shell", "False") == "False", place
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-demo", "requirements-dev"])
+def test_what_is_named_is_pinned(name: str) -> None:
+    pinned = listed(ROOT / f"{name}.txt")
+    assert [
+        line for line in pinned if not re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+", line)
+    ] == []
+    versions = {line.split("==")[0].lower(): line.split("==")[1] for line in pinned}
+    for line in listed(ROOT / f"{name}.in"):
+        package, _, version = line.partition("==")
+        package = package.partition("[")[0]  # its extras are pinned as packages of their own
+        assert package.lower() in versions, f"{package} is not in {name}.txt"
+        assert version in ("", versions[package.lower()]), f"{name}.txt has another {package}"
+
+
+def test_all_files_pin_the_same_versions() -> None:
+    base = set(listed(ROOT / "requirements.txt"))
+    names = {line.split("==")[0] for line in base}
+    demo, dev = (set(listed(ROOT / f"requirements-{name}.txt")) for name in ("demo", "dev"))
+    assert {line for line in demo | dev if line.split("==")[0] in names} <= base
+    assert demo <= dev
+
+
+def test_a_lock_file_names_no_host() -> None:
+    # dvc.lock may: it notes where the chosen dataset comes from.
+    locks = {*ROOT.glob("requirements*.txt"), *ROOT.glob("*.lock")} - {ROOT / "dvc.lock"}
+    assert {path.name for path in locks} >= {"requirements.txt", "requirements-dev.txt"}
+    for path in locks:
+        text = path.read_text()
+        assert re.findall(r"https?:|git\+|file:|--?\S*index\S*|find-links|pythonhosted", text) == []
+
+
+def test_the_commands_of_the_readme_are_those_of_continuous_integration() -> None:
+    block = re.search(
+        r"## Two commands.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert block
+    commands = [line.split("#")[0].strip() for line in block[1].splitlines()]
+    assert commands == ["make repro", "make test"]
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {command.split()[1] for command in commands} <= set(targets)
+    called = re.findall(r"^make .*", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert "make test" in called
+    assert set(called) <= set(commands)

@@ -1,0 +1,167 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import folders, mutated, picture
+from places import SRC
+from thaw.core.errors import ThawError
+from thaw.datasets.catalogue import entry
+from thaw.datasets.labels import Labelled
+from thaw.datasets.layouts import bring
+from thaw.files.serialize import read_csv
+from thaw.pictures.decoding import content_hash
+from thaw.splitting.screening import screen
+
+OWN = {"title": "own", "layout": "folders", "licence": "own"}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Labelled]:
+    for index in range(5):
+        picture(tmp_path / f"{index}.png", index)
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "3.png").write_text("text")
+    return [Labelled(f"{index}.png", "a") for index in range(5)]
+
+
+def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: list[Labelled]):
+    good = [pictures[index] for index in (4, 0, 2)]
+    content, bad = screen(good, tmp_path, "fail", tmp_path / "bad.csv")
+    assert content == {each.path: content_hash(tmp_path / each.path) for each in good}
+    assert bad == {}
+    assert (tmp_path / "bad.csv").read_text() == "path,reason\n"
+
+
+def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures: list[Labelled]):
+    with pytest.raises(ThawError) as caught:
+        screen(pictures, tmp_path, "fail", tmp_path / "bad.csv")
+    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == ["1.png", "3.png"]
+    text = str(caught.value)
+    assert text.startswith("2 of 5 pictures")
+    assert "1.png (an empty file), 3.png (not a picture that can be read)" in text
+    assert "on_bad_image: skip" in text
+
+
+def test_bad_pictures_are_skipped_aloud(
+    tmp_path: Path, pictures: list[Labelled], capsys: pytest.CaptureFixture[str]
+):
+    content, bad = screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    assert list(content) == ["0.png", "2.png", "4.png"]
+    assert bad == {"1.png": "an empty file", "3.png": "not a picture that can be read"}
+    assert "1.png (an empty file)" in capsys.readouterr().out
+    assert read_csv(tmp_path / "bad.csv") == [
+        {"path": "1.png", "reason": "an empty file"},
+        {"path": "3.png", "reason": "not a picture that can be read"},
+    ]
+
+
+def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
+    missing = [Labelled(f"{index}.png", "a") for index in range(150)]
+    with pytest.raises(ThawError, match=r"and 50 more \(all in .*bad.csv\)"):
+        screen(missing, tmp_path, "fail", tmp_path / "bad.csv")
+    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == [p.path for p in missing]
+
+
+SCREEN_AND_LOAD = """
+import json, sys, time
+from pathlib import Path
+from thaw import images, screening
+from thaw.datasets import Labelled
+folder, out = map(Path, sys.argv[1:])
+pictures = [Labelled(path.name, "a") for path in sorted(folder.iterdir())]
+slowest = 0
+def timed(path, decode=screening.content_hash):
+    global slowest
+    start = time.process_time()
+    try:
+        return decode(path)
+    finally:
+        slowest = max(slowest, time.process_time() - start)
+screening.content_hash = timed
+content, bad = screening.screen(pictures, folder, "skip", out / "bad.csv")
+for name, found in content.items():  # as later stages do: not one may fail now
+    assert images.content_hash(folder / name) == found, name
+    assert images.load(folder / name, 24).shape == (24, 24, 3)
+status = Path("/proc/self/status").read_text()  # ru_maxrss would start at the parent's peak
+peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+facts = {"good": len(content), "bad": len(bad), "slowest": slowest, "peak": peak}
+(out / "facts.json").write_text(json.dumps(facts))
+"""
+
+
+def test_damaged_pictures_are_refused_or_read_alike_in_bounded_time_and_memory(tmp_path: Path):
+    names = mutated(tmp_path / "pictures")
+    done = subprocess.run(
+        [sys.executable, "-c", SCREEN_AND_LOAD, str(tmp_path / "pictures"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["good"] + facts["bad"] == len(names) >= 200
+    assert facts["good"] > 50
+    assert facts["bad"] > 100
+    assert facts["slowest"] < 10  # seconds
+    assert facts["peak"] < 1500  # MB
+    assert len(read_csv(tmp_path / "bad.csv")) == facts["bad"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder where stage `split` can run: forty pictures of each class, two of them bad."""
+    source = folders(tmp_path / "source", "a", "b", each=40)
+    (source / "a" / "3.png").write_bytes(b"")
+    (source / "b" / "4.png").write_text("text")
+    bring(entry({"own": OWN}, "own"), str(source), tmp_path / "data" / "raw")
+    return tmp_path
+
+
+def split(project: Path, on_bad_image: str) -> subprocess.CompletedProcess[str]:
+    params = (SRC.parent / "params.yaml").read_text()
+    changed = params.replace("on_bad_image: fail", f"on_bad_image: {on_bad_image}")
+    (project / "params.yaml").write_text(changed)
+    command = [sys.executable, SRC / "split.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
+
+
+BAD = [
+    {"path": "a/3.png", "reason": "an empty file"},
+    {"path": "b/4.png", "reason": "not a picture that can be read"},
+]
+
+
+def test_the_stage_skips_bad_pictures_and_counts_them(project: Path):
+    done = split(project, "skip")
+    assert done.returncode == 0, done.stderr
+    assert read_csv(project / "data/bad_images.csv") == BAD
+    counted = json.loads((project / "metrics/split.json").read_text())
+    assert counted["bad"] == 2
+    paths = {row["path"] for row in read_csv(project / "data/split.csv")}
+    assert len(paths) == 78
+    assert not paths & {"a/3.png", "b/4.png"}
+
+
+def test_the_stage_fails_with_all_of_them(project: Path):
+    done = split(project, "fail")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "a/3.png (an empty file), b/4.png (not a picture that can be read)" in done.stderr
+    assert read_csv(project / "data/bad_images.csv") == BAD
+    assert not (project / "data/split.csv").exists()
+
+
+def test_skipping_never_drops_a_class(project: Path):
+    for path in (project / "data/raw/images/a").iterdir():
+        path.write_bytes(b"")
+    done = split(project, "skip")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: 41 of 80 pictures in data/raw/images can't be read: ")
+    assert "no picture is left of the class a: mend some" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,73 @@
+"""The stages run in this process, on tiny pictures."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import contextlib
+import csv
+import importlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import yaml
+
+from helpers import folders
+from places import ROOT
+from thaw.networks import backbones
+
+SMALL = {
+    "dataset": "folder",
+    "base_model": "MobileNet",
+    "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
+    "image_size": 32,
+    "average_views": False,
+    "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
+    "batch_size": 8,
+}
+
+
+class Run:
+    """A folder with the scripts, pictures and parameters, and the stages run there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("datasets", "weights"):
+            shutil.copytree(ROOT / name, folder / name)
+        self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL
+        self.params["weights"] = str(self._weights())
+        self.params["source"] = str(folders(folder / "pictures", "a", "b", each=20))
+        self.params["head"]["epochs"] = 2
+        self.params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.00001}
+
+    def _weights(self) -> Path:
+        """Random, but with maps large enough for float16 at every depth."""
+        keras.utils.set_random_seed(0)
+        network = backbones.build("MobileNet", 32)
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2))
+        path = self.folder / "given.weights.h5"
+        network.save_weights(path)
+        return path
+
+    def stages(self, *stages: str, **changes: object) -> str:
+        """Run them in this process; what they print."""
+        params = self.params | changes
+        printed = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
+            Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+            for name in stages:
+                importlib.import_module(f"stages.{name}").main()
+        return printed.getvalue()
+
+    def losses(self, name: str) -> np.ndarray:
+        """(epochs, 2) training and validation losses."""
+        with (self.folder / f"plots/{name}.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return np.array([[float(r["train_loss"]), float(r["validation_loss"])] for r in rows])
+
+    def metrics(self, name: str) -> dict[str, float]:
+        return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))
