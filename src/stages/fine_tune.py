@@ -67,12 +67,10 @@ def head_epochs(params: Params) -> int:
     return params.head.epochs if params.head.classifier == "dense" else 1
 
 
-def views(
-    params: Params, facts: cache.Facts, classifier: keras.Model, base: keras.Model, thawed: int
-) -> tuple[int, Views, Views]:
-    """The layer above which is trained, 0 for all, and batches of what goes in there."""
+def pictures(params: Params, facts: cache.Facts) -> batches.Source:
+    """What batches are made of."""
     rows = read_csv(workspace.SPLIT)
-    source = batches.Source(
+    return batches.Source(
         workspace.FEATURES,
         workspace.IMAGES,
         {
@@ -84,6 +82,13 @@ def views(
         params.class_weight,
         params.seed,
     )
+
+
+def views(
+    params: Params, facts: cache.Facts, classifier: keras.Model, base: keras.Model, thawed: int
+) -> tuple[int, Views, Views]:
+    """The layer above which is trained, 0 for all, and batches of what goes in there."""
+    source = pictures(params, facts)
     if 0 < facts.boundary < thawed:
         width = classifiers.width_below(base, facts.boundary)
         return facts.boundary, *batches.boundaries(source, width)

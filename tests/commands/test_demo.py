@@ -14,16 +14,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import demo
 import keras
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, opened
+from commands import demo
 from helpers import picture
-from places import ROOT
+from places import SRC
 from runs import Run
 from thaw.evaluation.inference import Classifier
+from thaw.training import loop
 
 SECONDS = 60_000  # for a first answer, in milliseconds: TensorFlow is imported
 
@@ -31,7 +32,7 @@ SECONDS = 60_000  # for a first answer, in milliseconds: TensorFlow is imported
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(tmp_path_factory.mktemp("demo"))
         made.stages("download", "weights", "split", "extract_features", "train_head")
     for suffix in ("keras", "onnx"):  # the head's model will do
@@ -47,7 +48,7 @@ def port() -> int:
 
 def command(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "src/demo.py"), *words],
+        [sys.executable, str(SRC), "demo", *words],
         cwd=folder,
         env=os.environ | {"HOME": str(folder), "STREAMLIT_SERVER_ADDRESS": "0.0.0.0"},
         stdin=subprocess.DEVNULL,

@@ -12,18 +12,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import export
 import keras
 import numpy as np
 import pytest
 
+from commands import export
 from helpers import pixels
-from places import ROOT
+from places import SRC
 from runs import Run
 from thaw.evaluation.inference import Classifier
 from thaw.networks import backbones, onnx_export
 from thaw.review import exports
-from thaw.training import classifiers, heads, saving
+from thaw.training import classifiers, heads, loop, saving
 
 SIZE = 32
 LITE = """
@@ -85,7 +85,7 @@ def test_in_integers_the_file_is_small_and_the_logits_are_near(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run's head is taken for its fine-tuned model, to save the time."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(tmp_path_factory.mktemp("export"))
         made.params["average_views"] = True
         made.stages("download", "weights", "split", "extract_features", "train_head")
@@ -97,7 +97,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def command(folder: Path, *formats: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
     return subprocess.run(
-        [sys.executable, str(ROOT / "src/export.py"), *formats],
+        [sys.executable, str(SRC), "export", *formats],
         cwd=folder,
         env=env,
         capture_output=True,

@@ -20,7 +20,7 @@ LOADED = "images => images.every(image => image.complete && image.naturalWidth >
 
 
 def page_of(repository: Repository, *words: str, code: int = 0) -> str:
-    return repository.run(sys.executable, "src/page.py", *words, code=code)
+    return repository.run(sys.executable, "src", "page", *words, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -216,8 +216,8 @@ def test_no_more_pictures_than_asked_and_no_tensorflow_without_heat_maps(
 ) -> None:
     kept = file.read_bytes()
     script = (
-        "import runpy, sys; sys.argv = ['src/page.py', '--heat-maps', '0', '--pictures', '5'];"
-        "sys.path.insert(0, 'src'); runpy.run_path('src/page.py', run_name='__main__');"
+        "import runpy, sys; sys.argv = ['src', 'page', '--heat-maps', '0', '--pictures', '5'];"
+        "runpy.run_path('src', run_name='__main__');"
         "sys.exit('tensorflow' in sys.modules)"
     )
     repository.run(sys.executable, "-c", script)

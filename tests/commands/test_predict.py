@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from helpers import onnx_model, picture, plain
-from places import ROOT
+from places import SRC
 from thaw.core.errors import ThawError
 from thaw.evaluation.inference import Classifier, probabilities
 from thaw.pictures.augmentation import symmetric
 
-PREDICT = ROOT / "src" / "predict.py"
+PREDICT = [str(SRC), "predict"]
 COLD_OR_WARM = [[0.02], [0.0], [-0.02]]  # red less blue
 COLOURS = [[0.04, 0, 0], [0, 0.04, 0], [0, 0, 0.04]]
 THREE = ["red", "green", "sky, blue"]
@@ -51,7 +51,7 @@ def photos(tmp_path: Path) -> Path:
 
 def predict(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, PREDICT, *map(str, arguments)],
+        [sys.executable, *PREDICT, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -384,7 +384,7 @@ def test_reader_that_stops_early_is_no_error(
     tmp_path: Path, two: Path, times: int, paths: list[str]
 ):
     plain(tmp_path / "a.png", "blue")
-    command = [sys.executable, PREDICT, *paths * times, "--model", two]
+    command = [sys.executable, *PREDICT, *paths * times, "--model", two]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     ) as process:
@@ -397,9 +397,8 @@ def test_predict_never_imports_tensorflow(tmp_path: Path, two: Path):
     plain(tmp_path / "a.png", "blue")
     script = f"""
 import runpy, sys
-sys.argv = ["predict.py", "a.png", "--model", {str(two)!r}]
-sys.path.insert(0, {str(PREDICT.parent)!r})
-runpy.run_path({str(PREDICT)!r}, run_name="__main__")
+sys.argv = [*{PREDICT!r}, "a.png", "--model", {str(two)!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
 heavy = {{"tensorflow", "keras", "sklearn", "matplotlib", "pandas"}} & set(sys.modules)
 assert "onnxruntime" in sys.modules
 sys.exit(f"imported {{sorted(heavy)}}" if heavy else 0)

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recipe
 import yaml
 
+from commands import recipe
 from places import ROOT
 from repository import Repository
 from thaw.core import params
 from thaw.core.errors import ThawError
+from thaw.files import catalogues
 from thaw.review import probing, recipes
 
 FOLDER = ROOT / "recipes"
-NAMES = recipes.names(FOLDER)
+NAMES = catalogues.names(FOLDER)
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 ISSUE = {
     "tensorflow-tutorial",
@@ -137,7 +138,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     edited = committed.replace("batch_size: 8", "batch_size: 5")
     path.write_text(edited, encoding="utf-8")
     arguments = ("small", "head.dropout=0.4", "tensorboard=true")
-    printed = repository.run(sys.executable, "src/recipe.py", *arguments)
+    printed = repository.run(sys.executable, "src", "recipe", *arguments)
     assert "dvc exp apply small" in printed
     assert path.read_text(encoding="utf-8") == edited
     assert not (repository.path / "models/model.onnx").exists()
@@ -153,7 +154,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     assert list((repository.path / "logs/small/head/train").glob("events.*"))
     assert "logs" not in repository.run("git", "status", "--short")
 
-    again = repository.run(sys.executable, "src/recipe.py", *arguments, code=1)
+    again = repository.run(sys.executable, "src", "recipe", *arguments, code=1)
     assert "there is an experiment small already" in again
     assert "Traceback" not in again
 
@@ -170,14 +171,14 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
 def test_mistakes_are_sentences(
     repository: Repository, arguments: list[str], sentence: str
 ) -> None:
-    printed = repository.run(sys.executable, "src/recipe.py", *arguments, code=1)
+    printed = repository.run(sys.executable, "src", "recipe", *arguments, code=1)
     assert sentence in printed
     assert "Traceback" not in printed
 
 
 def test_the_list_is_the_table() -> None:
     done = subprocess.run(
-        [sys.executable, "src/recipe.py"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "src", "recipe"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert (
         done.stdout.strip()

@@ -65,7 +65,7 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
 
 
 def report(repository: Repository, *words: str, code: int = 0) -> str:
-    return repository.run(sys.executable, "src/report.py", *words, code=code)
+    return repository.run(sys.executable, "src", "report", *words, code=code)
 
 
 def row(text: str, name: str) -> list[str]:
@@ -264,13 +264,13 @@ def test_a_pipeline_that_is_broken_is_a_sentence(repository: Repository, name: s
 
 
 def test_elsewhere_is_a_sentence(repository: Repository, tmp_path: Path) -> None:
-    script = str(repository.path / "src/report.py")
+    script = str(repository.path / "src")
     away = object.__new__(Repository)
     away.path, away.env = tmp_path, repository.env
-    printed = away.run(sys.executable, script, code=1)
+    printed = away.run(sys.executable, script, "report", code=1)
     assert printed == "error: dvc.yaml is missing here; run from the folder that holds it\n"
     shutil.copy(repository.path / "dvc.yaml", tmp_path)
-    printed = away.run(sys.executable, script, code=1)
+    printed = away.run(sys.executable, script, "report", code=1)
     assert printed.startswith("error: ")
     assert printed.endswith("; clone the repository with Git\n")
     assert len(printed.splitlines()) == 1

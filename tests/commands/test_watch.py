@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from places import ROOT
+from places import SRC
 from thaw.files.serialize import write_csv, write_json
 from thaw.review.comparison_plots import COLUMNS as HISTORY
 
-SCRIPT = ROOT / "src/watch.py"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # all but the line's end
 HEAD = [(1, 0.7, 0.6, 0.5, 0.75), (2, 0.5, 0.4, 0.75, 0.875)]
 MODEL = [(3, 0.4, 0.3, 0.9, 0.8125)]
@@ -36,7 +35,7 @@ def write(folder: Path, name: str, rows: list[tuple[float, ...]], *, final: bool
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, str(SCRIPT), *words]
+    return [sys.executable, str(SRC), "watch", *words]
 
 
 def once(folder: Path, *words: str, code: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""`thaw.cores`: as many as the process may use, and no more than asked for."""
+"""`thaw.core.cores`: as many as the process may use, and no more than asked for."""
 
 import os
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def test_shortlist(names: list[str], limit: int, text: str):
 
 
 def test_output_that_cannot_be_encoded_is_escaped():
-    script = "from thaw.errors import run; run(lambda: print('ü \\udcff'))"
+    script = "from thaw.core.errors import run; run(lambda: print('ü \\udcff'))"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -70,7 +70,7 @@ def test_output_that_cannot_be_encoded_is_escaped():
 
 def ended(script: str, folder: Path) -> str:
     """What a script that `run` runs writes to standard error as it fails."""
-    source = f"import os, resource\nfrom thaw.errors import run\n\n\n{script}\n\n\nrun(main)\n"
+    source = f"import os, resource\nfrom thaw.core.errors import run\n\n\n{script}\n\n\nrun(main)\n"
     done = subprocess.run(
         [sys.executable, "-c", source],
         cwd=folder,
@@ -106,9 +106,9 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 ALLOCATIONS = {
     "numpy": "import numpy as np\n    np.zeros(2**36)",
-    "tensorflow": "import thaw.quiet, keras\n    limit(2**30)\n    keras.ops.zeros((2**14, 2**17))",
+    "tensorflow": "import thaw.networks.quiet, keras\n    limit(2**30)\n    keras.ops.zeros((2**14, 2**17))",
     "onnxruntime": """from onnx import TensorProto, helper
-    from thaw import runtime
+    from thaw.pictures import sessions
     import numpy as np
     value = helper.make_tensor_value_info
     node = helper.make_node("Expand", ["x", "shape"], ["y"])
@@ -117,7 +117,7 @@ ALLOCATIONS = {
     graph = helper.make_graph([node], "g", inputs, outputs, [shape])
     opset = [helper.make_opsetid("", 13)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=8)
-    session = runtime.session(model.SerializeToString())
+    session = sessions.session(model.SerializeToString())
     limit(2**30)
     session.run(None, {"x": np.zeros((1, 1), np.float32)})""",
 }

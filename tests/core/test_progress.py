@@ -1,4 +1,4 @@
-"""`thaw.progress`: a bar on a terminal, plain lines in a log."""
+"""`thaw.core.progress`: a bar on a terminal, plain lines in a log."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from places import SRC
 from thaw.core import progress
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # all but the line's end
-LOOP = "from thaw.progress import track; assert list(track(range(3), 'work')) == [0, 1, 2]"
+LOOP = "from thaw.core.progress import track; assert list(track(range(3), 'work')) == [0, 1, 2]"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`thaw.cifar`: small archives of CIFAR-10's binary form, made here."""
+"""`thaw.datasets.cifar`: small archives of CIFAR-10's binary form, made here."""
 
 import os
 import subprocess
@@ -12,15 +12,17 @@ import pytest
 import yaml
 from PIL import Image
 
+import places
 from helpers import cifar_files, pixels
-from places import ROOT, SRC
+from places import SRC
 from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry, entry
 from thaw.datasets.layouts import bring
+from thaw.files import catalogues
 from thaw.splitting import splits
 
 ROOT = "cifar-10-batches-bin"
-OWN = entry(yaml.safe_load((ROOT / "datasets.yaml").read_text()), "cifar10")
+OWN = entry(places.ROOT / "datasets", "cifar10")
 
 
 def packed(folder: Path, to: Path) -> Path:
@@ -133,7 +135,7 @@ def test_one_class_is_no_dataset(tmp_path: Path) -> None:
 MEASURE = """
 import sys, tracemalloc
 from pathlib import Path
-from thaw.cifar import convert
+from thaw.datasets.cifar import convert
 few, many, few_images, many_images = map(Path, sys.argv[1:])
 convert(few, few_images, "")  # Pillow imports its formats
 tracemalloc.start()
@@ -156,9 +158,9 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path: Path, files: Path) -> 
 
 
 def test_classes_are_the_archives_own() -> None:
-    catalogue = {"own": OWN.model_dump() | {"classes": ["a", "b"]}}
+    description = OWN.model_dump() | {"classes": ["a", "b"]}
     with pytest.raises(ThawError, match="layout cifar brings its classes along; remove `classes`"):
-        entry(catalogue, "own")
+        catalogues.check(description, Entry, "own.yaml")
 
 
 def test_the_entry_is_the_official_archive() -> None:

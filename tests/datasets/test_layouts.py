@@ -16,17 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
-from helpers import folders, picture
+from helpers import catalogue, folders, picture
 from places import ROOT
 from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry, entry
 from thaw.datasets.labels import Labelled, read_labels
 from thaw.datasets.layouts import bring
-from thaw.files import archives
+from thaw.files import archives, catalogues
 
-CATALOGUE = ROOT / "datasets.yaml"
+CATALOGUE = ROOT / "datasets"
 FOLDERS = {"title": "Pictures", "layout": "folders", "licence": "own"}
 TABLE = {
     **FOLDERS,
@@ -49,7 +48,7 @@ def named(**changes: object) -> dict:
 
 
 def chosen(description: Mapping[str, object]) -> Entry:
-    return entry({"own": description}, "own")
+    return catalogues.check(description, Entry, "datasets/own.yaml")
 
 
 def brought(source: Path, raw: Path, **changes: object) -> list[Labelled]:
@@ -225,7 +224,7 @@ def test_names_that_the_locale_would_change(tmp_path: Path, raw: Path):
     """In a Latin-1 locale `été` would be recorded as `Ã©tÃ©`, in plain C not at all."""
     source = folders(tmp_path / "own", "été", "a")
     script = (
-        "import sys; from pathlib import Path; from thaw.datasets import *; "
+        "import sys; from pathlib import Path; from thaw.datasets.layouts import *; "
         "entry = Entry(title='', layout='folders', licence=''); "
         "bring(entry, sys.argv[1], Path(sys.argv[2]))"
     )
@@ -363,7 +362,7 @@ def test_empty_class(tmp_path: Path, raw: Path):
 def test_other_classes_than_the_entry_says(tmp_path: Path, raw: Path):
     source = folders(tmp_path / "own", "a", "b")
     text = refused(source, raw, {**FOLDERS, "classes": ["a", "c"]})
-    assert "has the classes a, b instead of a, c; mend `classes` in datasets.yaml" in text
+    assert "has the classes a, b instead of a, c; mend `classes` in its file in datasets/" in text
 
 
 def test_no_source_says_how_to_give_one(raw: Path):
@@ -533,12 +532,12 @@ def bomb(archive: Path, count: int, size: int) -> Path:
 def test_bomb_is_refused_as_soon_as_it_shows(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int, size: int
 ):
-    monkeypatch.setattr(datasets, "ALWAYS_FINE", 1_000_000)
-    monkeypatch.setattr(datasets, "MAX_RATIO", 10)
+    monkeypatch.setattr(archives, "ALWAYS_FINE", 1_000_000)
+    monkeypatch.setattr(archives, "MAX_RATIO", 10)
     written = []
     write = archives._write_member
     monkeypatch.setattr(
-        datasets, "_write_member", lambda *a: (written.append(a[1].name), write(*a))
+        archives, "_write_member", lambda *a: (written.append(a[1].name), write(*a))
     )
     text = refused(bomb(tmp_path / name, count, size), raw)
     assert "would unpack to" in text
@@ -549,7 +548,7 @@ def test_bomb_is_refused_as_soon_as_it_shows(
 def test_bomb_beside_the_root_is_refused_too(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(datasets, "ALWAYS_FINE", 1_000_000)
+    monkeypatch.setattr(archives, "ALWAYS_FINE", 1_000_000)
     archive = bomb(tmp_path / "own.tar.gz", 1, 20_000_000)
     assert "would unpack to" in refused(archive, raw, {**FOLDERS, "root": "b"})
 
@@ -557,7 +556,7 @@ def test_bomb_beside_the_root_is_refused_too(
 def test_archive_that_unpacks_to_its_own_size_is_no_bomb(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(datasets, "ALWAYS_FINE", 0)
+    monkeypatch.setattr(archives, "ALWAYS_FINE", 0)
     source = folders(tmp_path / "own", "a", "b")
     assert len(brought(packed(source, tmp_path / "own.zip"), raw)) == 4
 
@@ -565,7 +564,7 @@ def test_archive_that_unpacks_to_its_own_size_is_no_bomb(
 def test_more_than_the_disk_has_free_is_refused(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(datasets, "ALWAYS_FINE", 2**60)
+    monkeypatch.setattr(archives, "ALWAYS_FINE", 2**60)
     archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.tar")
     with tarfile.open(archive, "a") as opened:
         item = tarfile.TarInfo("a/9.png")
@@ -884,7 +883,7 @@ def test_unknown_name_in_a_table(tmp_path: Path, raw: Path):
 def test_missing_table(tmp_path: Path, raw: Path):
     source = folders(tmp_path / "own", "a", "b")
     told = refused(source, raw, TABLE)
-    assert "holds no data/labels.csv; mend `table.path` in datasets.yaml" in told
+    assert "holds no data/labels.csv; mend `table.path` in its file in datasets/" in told
 
 
 def test_table_without_pictures_of_a_class(tmp_path: Path, raw: Path):
@@ -902,42 +901,52 @@ def test_table_that_is_no_utf8(tmp_path: Path, raw: Path):
 
 
 def test_own_catalogue_is_well_formed():
-    catalogue = yaml.safe_load(CATALOGUE.read_text())
-    assert {"elpv", "folder"} <= set(catalogue)
-    for name in catalogue:
-        assert entry(catalogue, name).title
+    names = catalogues.names(CATALOGUE)
+    assert {"elpv", "folder"} <= set(names)
+    for name in names:
+        assert entry(CATALOGUE, name).title
+
+
+def test_an_unknown_dataset_is_a_sentence(tmp_path: Path):
+    folder = catalogue(tmp_path / "datasets", {"b": FOLDERS, "a": FOLDERS})
+    with pytest.raises(ThawError) as caught:
+        entry(folder, "own")
+    told = f"params.yaml: dataset: own: {folder}/ has no own.yaml; give one such as a, b"
+    assert str(caught.value) == told
+    with pytest.raises(ThawError, match=r"has no \.\./a\.yaml; give one such as a"):
+        entry(folder, "../a")
+    with pytest.raises(ThawError, match="none/ is missing here; run from the folder that holds"):
+        entry(tmp_path / "none", "a")
 
 
 @pytest.mark.parametrize(
-    ("catalogue", "told"),
+    ("description", "told"),
     [
-        ({"b": FOLDERS, "a": FOLDERS}, r"dataset: own: give .* of datasets.yaml \(a, b\)"),
-        (None, r"dataset: own: .*\(none\)"),
-        ({"own": None}, "datasets.yaml: own"),
-        ({"own": {**FOLDERS, "layuot": "x"}}, "own.layuot: "),
-        ({"own": {**FOLDERS, "layout": "tree"}}, "own.layout: .*'folders', 'table' or 'cifar'"),
-        ({"own": {**FOLDERS, "split": {"test": 1.5}}}, "own.split.test: .*less than 1"),
-        ({"own": {**FOLDERS, "size": "big"}}, "own.size: "),
-        ({"own": {**FOLDERS, "sha256": "ABC"}}, "own.sha256: "),
-        ({"own": {**FOLDERS, "classes": ["a", "b", "a"]}}, "own: `classes` names a twice; remove"),
-        ({"own": {**FOLDERS, "classes": ["caf\u00e9", "cafe\u0301"]}}, "names café twice"),
-        ({"own": {**FOLDERS, "classes": ["a\n", "b"]}}, r"'a.n' in `classes` has a control char"),
-        ({"own": {**FOLDERS, "classes": [True, False]}}, "own.classes.0: .*valid string"),
-        ({"own": named(separator=";;")}, "own.table.separator: "),
-        ({"own": named(separator="\n")}, "own.table.separator: "),
-        ({"own": {"title": "x", "layout": "folders"}}, "own.licence: field required"),
+        (None, "own.yaml: input should be a valid dictionary"),
+        ({**FOLDERS, "layuot": "x"}, "own.yaml: layuot: extra inputs are not permitted; mend"),
+        ({**FOLDERS, "layout": "tree"}, "own.yaml: layout: .*'folders', 'table' or 'cifar'"),
+        ({**FOLDERS, "split": {"test": 1.5}}, "own.yaml: split.test: .*less than 1"),
+        ({**FOLDERS, "size": "big"}, "own.yaml: size: "),
+        ({**FOLDERS, "sha256": "ABC"}, "own.yaml: sha256: "),
+        ({**FOLDERS, "classes": ["a", "b", "a"]}, "own.yaml: `classes` names a twice; remove"),
+        ({**FOLDERS, "classes": ["caf\u00e9", "cafe\u0301"]}, "names café twice"),
+        ({**FOLDERS, "classes": ["a\n", "b"]}, r"'a.n' in `classes` has a control char"),
+        ({**FOLDERS, "classes": [True, False]}, "own.yaml: classes.0: .*valid string"),
+        (named(separator=";;"), "own.yaml: table.separator: "),
+        (named(separator="\n"), "own.yaml: table.separator: "),
+        ({"title": "x", "layout": "folders"}, "own.yaml: licence: field required"),
         (
-            {"own": named(picture="File")},
-            r"own.table: there is no File in `columns` \(picture, probability, kind\); mend",
+            named(picture="File"),
+            r"own.yaml: table: there is no File in `columns` \(picture, probability, kind\); mend",
         ),
-        ({"own": {**TABLE, "classes": ["only"]}}, "own: table.threshold needs two `classes`"),
-        ({"own": {**TABLE, "table": None}}, "own: layout table needs `table` and `classes`"),
-        ({"own": {**TABLE, "classes": None}}, "own: layout table needs `table` and `classes`"),
+        ({**TABLE, "classes": ["only"]}, "own.yaml: table.threshold needs two `classes`"),
+        ({**TABLE, "table": None}, "own.yaml: layout table needs `table` and `classes`"),
+        ({**TABLE, "classes": None}, "own.yaml: layout table needs `table` and `classes`"),
     ],
 )
-def test_wrong_entry_is_a_sentence(catalogue: object, told: str):
+def test_wrong_entry_is_a_sentence(tmp_path: Path, description: object, told: str):
     with pytest.raises(ThawError, match=told) as caught:
-        entry(catalogue, "own")
+        entry(catalogue(tmp_path / "datasets", {"own": description}), "own")
     assert "\n" not in str(caught.value)
 
 

@@ -6,13 +6,11 @@ from scipy.stats import norm
 from thaw.drawing import card
 from thaw.drawing.card import Share
 
-PAIRS = (
-    [("moss", "moss")] * 6 + [("moss", "rust")] * 2 + [("rust", "rust")] * 9 + [("rust", "moss")]
-)
+CONFUSION = [[6, 2], [1, 9]]  # of moss and rust
 
 
 def test_recall_and_precision_of_each_class() -> None:
-    moss, rust, ivy = card.by_class(PAIRS, ["moss", "rust", "ivy"])
+    moss, rust, ivy = card.by_class([[6, 2, 0], [1, 9, 0], [0, 0, 0]], ["moss", "rust", "ivy"])
     assert (moss.pictures, moss.recall, moss.precision) == (8, Share(6, 8), Share(6, 7))
     assert (rust.pictures, rust.recall, rust.precision) == (10, Share(9, 10), Share(9, 11))
     assert (ivy.pictures, ivy.recall, ivy.precision) == (0, Share(0, 0), Share(0, 0))
@@ -31,13 +29,13 @@ def test_a_share_is_written_in_percent() -> None:
     assert str(Share(0, 0)) == "–"
 
 
-def limits(pairs: list[tuple[str, str]], groups: dict[str, dict[str, float]]) -> str:
-    scores = card.by_class(pairs, ["moss", "rust"])
+def limits(confusion: list[list[int]], groups: dict[str, dict[str, float]]) -> str:
+    scores = card.by_class(confusion, ["moss", "rust"])
     return "\n".join(card.limits(scores, card.by_subgroup(groups), 0.021, 160, "crop"))
 
 
 def test_the_class_that_is_missed_most_is_named() -> None:
-    text = limits(PAIRS, {})
+    text = limits(CONFUSION, {})
     assert "misses most of `moss`: 2 of 8 test pictures (25.0%)" in text
     assert "18 test pictures from the same source" in text
     assert "Fewer than 30 test pictures each: `moss`, `rust`." in text
@@ -47,7 +45,7 @@ def test_the_class_that_is_missed_most_is_named() -> None:
 
 
 def test_nothing_is_said_to_be_missed_where_nothing_is() -> None:
-    text = limits([("moss", "moss")] * 40 + [("rust", "rust")] * 40, {})
+    text = limits([[40, 0], [0, 40]], {})
     assert "misses" not in text
     assert "Fewer" not in text
 
@@ -60,6 +58,6 @@ def test_subgroups_are_compared_by_their_intervals(right: float, verdict: str) -
         "mono": {"pictures": 100, "accuracy": right},
         "poly": {"pictures": 100, "accuracy": 0.95},
     }
-    text = limits(PAIRS, groups)
+    text = limits(CONFUSION, groups)
     assert f"`mono` is right least often ({right:.1%}" in text
     assert verdict in text

@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -60,16 +63,22 @@ def test_verdict(p_value: float, told: str):
     )
 
 
-def test_table_has_a_row_for_every_score():
+def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     labels, probabilities = sample(2, 60)
     scores = metrics.scores(labels, probabilities)
     head = dict.fromkeys(scores, 0.25)
-    spans = dict.fromkeys(scores, (0.125, 0.5))
-    comparison = metrics.Comparison(0, 0, 1.0, 0.0, 0.0, 0.0)
-    lines = summary.table(head, spans, scores, spans, comparison, 60).splitlines()
+    rows = [{"label": "ab"[label], "subgroup": ""} for label in labels]
+    found = {"head": probabilities, "fine_tuned": probabilities}
+    tested = comparison.evaluate(labels, found, {"head": head, "fine_tuned": scores}, rows, seed=1)
+    assert tested.groups["label"]["head"]["a"]["pictures"] == (labels == 0).sum()
+    assert np.sum(tested.confusion["head"]) == 60
+    lines = summary.text(tested).splitlines()
     assert lines[0].startswith("Test: 60 pictures.")
     assert lines[2] == "|  | head only | fine-tuned |"
     for name, line in zip(scores, lines[4:12], strict=True):
-        cells = f"0.2500 [0.1250, 0.5000] | {scores[name]:.4f} [0.1250, 0.5000] |"
-        assert line == f"| {comparison.TITLES[name]} | {cells}"
-    assert lines[-1] == summary.verdict(comparison)
+        low, high = tested.intervals["head"][name]
+        span = f"[{low:.4f}, {high:.4f}]"
+        title = comparison.TITLES[name]
+        assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
+    back = comparison.Evaluation.of(json.loads(json.dumps(asdict(tested))))
+    assert summary.text(back) == summary.text(tested)

@@ -1,4 +1,4 @@
-"""`thaw.features`: the cache holds what Keras computes for each view of each picture."""
+"""`thaw.features.cache`: the cache holds what Keras computes for each view of each picture."""
 
 import thaw.networks.quiet  # noqa: F401
 
@@ -172,7 +172,7 @@ def test_the_same_bytes_with_any_number_of_cores_and_batch(
     session = sessions.session(exported["blocks"])
     for number, batch in ((1, 8), (2, 2)):
         cores.limit(number)
-        monkeypatch.setattr(features, "BATCH", batch)
+        monkeypatch.setattr(cache, "BATCH", batch)
         out = tmp_path / str(number)
         cache.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
     cores.limit(None)
@@ -199,7 +199,7 @@ def test_an_interrupted_extraction_leaves_nothing(
             raise error
         return load(path, size, resize)
 
-    monkeypatch.setattr(images, "load", interrupted)
+    monkeypatch.setattr(decoding, "load", interrupted)
     session = sessions.session(exported["pooled"])
     with pytest.raises(type(error)):
         cache.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")

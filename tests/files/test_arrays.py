@@ -1,4 +1,4 @@
-"""`thaw.arrays`: mapped arrays, and letting go of what was read."""
+"""`thaw.files.arrays`: mapped arrays, and letting go of what was read."""
 
 from pathlib import Path
 

@@ -295,7 +295,7 @@ def test_download_that_cannot_be_written_is_a_sentence(server: str, tmp_path: Pa
 def test_progress_is_shown_to_who_watches(server: str, tmp_path: Path, watched: bool):
     script = f"""
 from pathlib import Path
-from thaw.fetching import Source, fetch
+from thaw.files.fetching import Source, fetch
 fetch(Source("{server}/good.zip"), Path({str(tmp_path)!r}))
 """
     ours, theirs = pty.openpty()

@@ -1,4 +1,4 @@
-"""`thaw.quiet`: what importing Keras brings along."""
+"""`thaw.networks.quiet`: what importing Keras brings along."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ SOURCES = SRC
 
 def test_what_thaw_does_not_call_is_imported_only_when_asked_for() -> None:
     script = """
-import thaw.quiet, sys
+import thaw.networks.quiet, sys
 heavy = {"matplotlib", "pandas", "scipy", "sklearn"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 import matplotlib, scipy.stats, sklearn.linear_model

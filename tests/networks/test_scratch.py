@@ -1,4 +1,4 @@
-"""`thaw.networks`: the network of the Keras article, and what its options change."""
+"""`thaw.networks.scratch`: the network of the Keras article, and what its options change."""
 
 import thaw.networks.quiet  # noqa: F401
 

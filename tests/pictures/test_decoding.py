@@ -82,7 +82,7 @@ def test_jpeg_comes_back_nearly(tmp_path: Path):
 
 def test_picture_that_pillow_warns_of_is_refused_quietly(tmp_path: Path):
     Image.new("1", (20_000, 12_001)).save(tmp_path / "a.png")
-    script = "import sys, thaw.images; from pathlib import Path; thaw.images.read(Path('a.png'))"
+    script = "import pathlib; from thaw.pictures.decoding import read; read(pathlib.Path('a.png'))"
     done = subprocess.run(
         [sys.executable, "-W", "default", "-c", script],
         capture_output=True,
@@ -337,7 +337,7 @@ def test_of_large_pictures_one_is_decoded_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ):
     paths = [picture(tmp_path / f"{index}.png") for index in range(4)]
-    monkeypatch.setattr(images, "LARGE", 100 if large else 1000)
+    monkeypatch.setattr(decoding, "LARGE", 100 if large else 1000)
     decode, running, most = decoding._rgb, [], []
 
     def slow(image: Image.Image) -> Image.Image:
@@ -347,7 +347,7 @@ def test_of_large_pictures_one_is_decoded_at_a_time(
         running.pop()
         return decode(image)
 
-    monkeypatch.setattr(images, "_rgb", slow)
+    monkeypatch.setattr(decoding, "_rgb", slow)
     assert len({content_hash(path) for path in paths}) == 1
     most.clear()
     assert len(list(in_threads(content_hash, paths, threads=4))) == 4

@@ -139,7 +139,7 @@ def test_the_curves_grow_while_dvc_trains_and_after_a_kill_go_on(tmp_path: Path)
     text = log.read_bytes().decode()
     assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f]", text) == []
     assert re.findall(r"^epoch (\d+) of 12: loss ", text, re.MULTILINE)[:3] == ["1", "2", "3"]
-    shown = repository.run(sys.executable, "src/watch.py", "--once")
+    shown = repository.run(sys.executable, "src", "watch", "--once")
     last = whole.splitlines()[-1].split(",")
     assert f"epoch {head + 12}: 12 of fine-tuning, after {head} of the head" in shown
     assert f"accuracy {float(last[3]):.4f} training, {float(last[4]):.4f} validation" in shown
@@ -180,7 +180,7 @@ def test_a_stage_that_a_killed_dvc_left_running_is_waited_for(tmp_path: Path) ->
     log = tmp_path / "log"
     with log.open("w") as file:
         waiting = subprocess.Popen(
-            [sys.executable, "-u", "src/download.py"],
+            [sys.executable, "-u", "src", "download"],
             cwd=repository.path,
             env=repository.env,
             stdout=file,
@@ -214,8 +214,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_to_trust(tmp_path: Path) -
     shutil.rmtree(repository.path / "data/weights", ignore_errors=True)
     script = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
-    script += "sys.path.insert(0, 'src'); sys.argv = ['src/weights.py']; "
-    script += "runpy.run_path('src/weights.py', run_name='__main__')"
+    script += "sys.argv = ['src', 'weights']; "
+    script += "runpy.run_path('src', run_name='__main__')"
     output = repository.run(sys.executable, "-c", script, code=1)
     assert output.splitlines()[-1] == (
         "error: data/weights/base.weights.h5 can't be written (File too large); "

@@ -17,12 +17,13 @@ from scipy.special import log_softmax
 import workspace
 from helpers import pixels
 from runs import Run
+from stages import evaluate, train_head
 from thaw.core.errors import ThawError
 from thaw.features import cache
 from thaw.files.serialize import read_csv
 from thaw.networks import backbones
 from thaw.pictures import decoding, sessions
-from thaw.training import heads, linear
+from thaw.training import heads, linear, loop
 
 CUT = {
     "feature_layer": "conv_pw_3_relu",
@@ -59,7 +60,7 @@ def prepared(folder: Path, *names: str) -> Iterator[Run]:
     """A run up to the features of the cut network, of pictures of so many classes."""
     with pytest.MonkeyPatch.context() as patched:
         # TensorFlow's threads can't be set twice in a process.
-        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(folder)
         made.params["source"] = tinted(folder / "tinted", *names)
         made.params["weights"] = weights(folder / "strong.weights.h5")
@@ -180,7 +181,7 @@ def test_all_cached_views_are_fitted(two: Run, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(linear, "fit", spy)
     # Here the classes have as many pictures each, so true weights would all be 1.
-    monkeypatch.setattr(training, "balanced", lambda labels: np.float32(labels + 0.5))
+    monkeypatch.setattr(train_head, "balanced", lambda labels: np.float32(labels + 0.5))
     two.stages("train_head", head=head(two, "logistic"), class_weight="balanced")
     (train, validation) = seen[0]
     cached = np.load(two.folder / "data/features/train_bottleneck.npy")
@@ -286,11 +287,9 @@ def test_too_many_features_are_refused_before_they_are_read(
 def test_evaluate_draws_the_border_after_the_one_epoch(
     two: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gallery
-
     drawn = []
     monkeypatch.setattr(
-        gallery.plots, "learning_curves", lambda rows, starts, _: drawn.append((rows, starts))
+        evaluate.plots, "learning_curves", lambda rows, starts, _: drawn.append((rows, starts))
     )
     two.stages("train_head", "fine_tune", "evaluate", head=head(two, "svm"))
     two.stages("fine_tune", "evaluate", fine_tune_at=None, head=head(two, "svm"))

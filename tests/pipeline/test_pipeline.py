@@ -123,7 +123,7 @@ def drawn(repository: Repository) -> list[Path]:
 
 def test_predict_answers_with_the_model(repository: Repository) -> None:
     folder = repository.path.parent / "my pictures/rusty iron"
-    output = repository.run(sys.executable, "src/predict.py", str(folder))
+    output = repository.run(sys.executable, "src", "predict", str(folder))
     lines = output.splitlines()
     assert len(lines) == len(list(folder.iterdir()))
     assert all(re.search(r"\d%  (moss|rusty iron)$", line) for line in lines)

@@ -89,7 +89,7 @@ def test_cats_and_dogs_by_a_file_address(solar_cells: Path, tmp_path: Path) -> N
     run(tmp_path, "download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
     assert min(accuracy(tmp_path).values()) > 0.85
     done = subprocess.run(
-        [sys.executable, "src/predict.py", "--json", "data/raw/images/validation"],
+        [sys.executable, "src", "predict", "--json", "data/raw/images/validation"],
         cwd=tmp_path,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,

@@ -14,25 +14,25 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import trained
 
 import workspace
 from helpers import cifar_files, picture
 from places import SRC
 from runs import SMALL, Run
+from stages import fine_tune, train_head
 from thaw.core.errors import ThawError
 from thaw.evaluation import inference
 from thaw.features import cache
 from thaw.files.serialize import read_csv
 from thaw.pictures import decoding, sessions
-from thaw.training import loop, saving
+from thaw.training import batches, loop, saving
 
 
 @pytest.fixture(scope="module", autouse=True)
 def seeds_alone() -> Iterator[None]:
     """TensorFlow's threads can't be set twice in a process."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         yield
 
 
@@ -79,9 +79,8 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
     assert (stored.dtype, stored.shape[1:]) == (np.uint8, (1, 32, 32, 3))
     assert np.isfinite(run.losses("model")).all()
     with contextlib.chdir(run.folder):
-        train, validation = trained.picture_views(
-            workspace.read_params(), cache.read_facts(workspace.FEATURES), None
-        )
+        source = fine_tune.pictures(workspace.read_params(), cache.read_facts(workspace.FEATURES))
+        train, validation = batches.pictures(source, None, first_epoch=2)
         kept = validation[0][0]["pictures"]
         drawn = set()
         for _ in range(3):
@@ -220,7 +219,7 @@ def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
         np.testing.assert_array_equal(each, np.stack([np.zeros(each.shape[1]), each[1] * 0 + 1]))
     with contextlib.chdir(scratch.folder):
         params = workspace.read_params()
-        given = trained.base_model(params, cache.read_facts(workspace.FEATURES))
+        given = train_head.base_model(params, cache.read_facts(workspace.FEATURES))
     first = saving.load(scratch.folder / "models/head.keras").get_layer("cifar10_cnn")
     for one, other in zip(given.get_weights(), first.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -276,7 +275,7 @@ def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
 
 def test_a_loss_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path), pytest.raises(ThawError) as caught:
-        trained.show("model", [(1, float("nan"), 0.5, 0.5, 0.5)])
+        fine_tune.RESULTS.show([(1, float("nan"), 0.5, 0.5, 0.5)])
     assert list(tmp_path.iterdir()) == []
     assert str(caught.value) == (
         "the loss of epoch 1 is no number; set a smaller fine_tune.learning_rate in params.yaml"
@@ -298,10 +297,11 @@ def test_where_nothing_below_can_be_cached_no_lower_cache_layer_is_named(scratch
 
 def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:
     shutil.copytree(SRC, tmp_path / "src")
-    (tmp_path / "src/order.py").write_text("import stage\nprint(hash('a'))\n", encoding="utf-8")
+    order = "def main(): print(hash('a'))"
+    (tmp_path / "src/commands/watch.py").write_text(order, encoding="utf-8")
     found = {
         subprocess.run(
-            [sys.executable, "src/order.py"],
+            [sys.executable, "src", "watch"],
             cwd=tmp_path,
             env=os.environ | {"PYTHONHASHSEED": seed},
             capture_output=True,

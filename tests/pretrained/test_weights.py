@@ -3,6 +3,7 @@
 import thaw.networks.quiet  # noqa: F401
 
 import hashlib
+import tempfile
 import time
 import warnings
 import zipfile
@@ -18,6 +19,7 @@ import pooch
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
+from helpers import catalogue
 from thaw.core.errors import ThawError
 from thaw.networks import backbones, scratch
 from thaw.pretrained import weights
@@ -28,9 +30,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
 
 
-def refusal(catalogue: object, base_model: str, weights: str) -> str:
+def load(entries: dict, base_model: str, name: str, *options: scratch.Options) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        return weights.load(catalogue(Path(folder), entries), base_model, name, *options)
+
+
+def refusal(entries: dict, base_model: str, name: str) -> str:
     with pytest.raises(ThawError) as caught, warnings.catch_warnings(record=True) as shown:
-        weights.load(catalogue, base_model, weights)
+        load(entries, base_model, name)
     assert not any("Skipping" in str(each.message) for each in shown)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -42,17 +49,17 @@ def same(one: keras.Model, other: keras.Model) -> bool:
 
 
 def test_random_weights_are_the_same_each_time() -> None:
-    first = weights.load({}, "MobileNetV2", "random")
+    first = load({}, "MobileNetV2", "random")
     keras.utils.set_random_seed(99)
-    assert same(first, weights.load({}, "MobileNetV2", "random"))
+    assert same(first, load({}, "MobileNetV2", "random"))
     assert first.input_shape == (None, None, None, 3)
 
 
 def test_random_weights_of_another_seed() -> None:
     options = scratch.Options(initializer="he_uniform")
 
-    def drawn(weights: str) -> keras.Model:
-        return weights.load({}, "cifar10_cnn", weights, options)
+    def drawn(name: str) -> keras.Model:
+        return load({}, "cifar10_cnn", name, options)
 
     seventh = drawn("random:7")
     assert same(seventh, drawn("random:7"))
@@ -71,26 +78,27 @@ def test_no_seed_of_random_weights(weights: str) -> None:
 
 
 def test_a_network_of_our_own_has_no_pretrained_weights() -> None:
-    for weights in ("imagenet", "pypi"):
-        message = refusal({}, "cifar10_cnn", weights)
-        assert "for cifar10_cnn; give random, random:1 (of seed 1), or the path" in message
+    for name in ("imagenet", "pypi"):
+        message = refusal({}, "cifar10_cnn", name)
+        assert (
+            "/cifar10_cnn.yaml has none of that name; give random, random:1 (of seed 1)" in message
+        )
 
 
 def test_options_of_another_network_stop_before_any_download() -> None:
     options = scratch.Options(l2=0.1)
-    for weights in ("imagenet", "pypi", "random", "a.weights.h5"):
-        catalogue = {"VGG16": {"pypi": {"source": "x", "sha256": "0" * 64, "member": "x"}}}
-        catalogue["VGG16"]["pypi"]["format"] = "onnx-vgg"
+    entry = {"source": "x", "sha256": "0" * 64, "member": "x", "format": "onnx-vgg"}
+    for name in ("imagenet", "pypi", "random", "a.weights.h5"):
         with pytest.raises(ThawError, match=r"^params.yaml: network.l2: 0.1: VGG16 has no such"):
-            weights.load(catalogue, "VGG16", weights, options)
+            load({"VGG16": {"pypi": entry}}, "VGG16", name, options)
 
 
 def test_weights_of_other_options_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     backbones.build("cifar10_cnn", None).save_weights(path)
-    assert weights.load({}, "cifar10_cnn", str(path)).count_params() == 65_568
+    assert load({}, "cifar10_cnn", str(path)).count_params() == 65_568
     with pytest.raises(ThawError, match="not weights of cifar10_cnn"):
-        weights.load({}, "cifar10_cnn", str(path), scratch.Options(batch_norm=True))
+        load({}, "cifar10_cnn", str(path), scratch.Options(batch_norm=True))
 
 
 def test_a_weights_file_round_trip(tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_a_weights_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     base.save_weights(path)
     keras.utils.set_random_seed(6)
-    loaded = weights.load({}, "MobileNetV2", str(path))
+    loaded = load({}, "MobileNetV2", str(path))
     assert same(base, loaded)
 
 
@@ -152,7 +160,7 @@ def test_unknown_name() -> None:
 
 def test_a_catalogue_entry_that_is_not_well_formed() -> None:
     message = refusal({"VGG16": {"pypi": {"source": "x"}}}, "VGG16", "pypi")
-    assert message.startswith("weights.yaml: VGG16.pypi.")
+    assert "/VGG16.yaml: pypi." in message
 
 
 def test_imagenet_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +191,7 @@ def test_imagenet_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(keras.src.applications.mobilenet_v2.file_utils, "get_file", get_file)
     with ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(lambda _: weights.load({}, "MobileNetV2", "imagenet"), range(2)))
+        loaded = list(pool.map(lambda _: load({}, "MobileNetV2", "imagenet"), range(2)))
     assert all(same(network, each) for each in loaded)
 
 
@@ -244,7 +252,7 @@ def test_tfhub_mobilenet_v2(tmp_path: Path) -> None:
                 root[f"{place}/{name}"] = value
     assert len(expected) == 260
     entry = package(tmp_path, path, "tfhub-mobilenet-v2")
-    loaded = weights.load({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
+    loaded = load({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
     for (layer, attribute), value in expected.items():
         found = getattr(loaded.get_layer(layer), attribute)
         np.testing.assert_array_equal(found, value, err_msg=f"{layer} {attribute}")
@@ -279,7 +287,7 @@ def vgg_package(tmp_path: Path) -> tuple[dict[str, str], dict[str, tuple[np.ndar
 def test_onnx_vgg(tmp_path: Path) -> None:
     entry, expected = vgg_package(tmp_path)
     assert len(expected) == 13
-    loaded = weights.load({"VGG16": {"mine": entry}}, "VGG16", "mine")
+    loaded = load({"VGG16": {"mine": entry}}, "VGG16", "mine")
     for name, (kernel, bias) in expected.items():
         np.testing.assert_array_equal(loaded.get_layer(name).kernel, kernel, err_msg=name)
         np.testing.assert_array_equal(loaded.get_layer(name).bias, bias, err_msg=name)
@@ -290,7 +298,8 @@ def test_a_package_without_the_member(tmp_path: Path) -> None:
     text.write_text("x")
     entry = package(tmp_path, text, "tfhub-mobilenet-v2") | {"member": "inside/other.h5"}
     message = refusal({"MobileNetV2": {"mine": entry}}, "MobileNetV2", "mine")
-    assert message.endswith("holds no inside/other.h5; mend weights.yaml")
+    assert "holds no inside/other.h5; mend " in message
+    assert message.endswith("/MobileNetV2.yaml")
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x89HDF\r\n\x1a\n"])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import probe
 import pytest
 import yaml
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +20,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from commands import probe
 from helpers import folders
 from places import ROOT
 from thaw.core.errors import ThawError
@@ -276,7 +276,7 @@ class Tiny:
             text = yaml.safe_dump(self.params | changes)
             Path("params.yaml").write_text(text, encoding="utf-8")
             for name in scripts:
-                importlib.import_module(name).main()
+                importlib.import_module(f"stages.{name}").main()
 
     def rows(self) -> list[dict[str, str]]:
         with (self.folder / "probe/probe.csv").open(newline="", encoding="utf-8") as file:
@@ -287,7 +287,7 @@ class Tiny:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
     with pytest.MonkeyPatch.context() as patched:
         # TensorFlow's threads can't be set twice in a process.
-        patched.setattr(training, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Tiny(tmp_path_factory.mktemp("tiny"))
         made.run("download", "weights", "split")
         yield made

@@ -9,9 +9,10 @@ import pytest
 from helpers import folders, mutated, picture
 from places import SRC
 from thaw.core.errors import ThawError
-from thaw.datasets.catalogue import entry
+from thaw.datasets.catalogue import Entry
 from thaw.datasets.labels import Labelled
 from thaw.datasets.layouts import bring
+from thaw.files import catalogues
 from thaw.files.serialize import read_csv
 from thaw.pictures.decoding import content_hash
 from thaw.splitting.screening import screen
@@ -69,8 +70,9 @@ def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
 SCREEN_AND_LOAD = """
 import json, sys, time
 from pathlib import Path
-from thaw import images, screening
-from thaw.datasets import Labelled
+from thaw.datasets.labels import Labelled
+from thaw.pictures import decoding
+from thaw.splitting import screening
 folder, out = map(Path, sys.argv[1:])
 pictures = [Labelled(path.name, "a") for path in sorted(folder.iterdir())]
 slowest = 0
@@ -84,8 +86,8 @@ def timed(path, decode=screening.content_hash):
 screening.content_hash = timed
 content, bad = screening.screen(pictures, folder, "skip", out / "bad.csv")
 for name, found in content.items():  # as later stages do: not one may fail now
-    assert images.content_hash(folder / name) == found, name
-    assert images.load(folder / name, 24).shape == (24, 24, 3)
+    assert decoding.content_hash(folder / name) == found, name
+    assert decoding.load(folder / name, 24).shape == (24, 24, 3)
 status = Path("/proc/self/status").read_text()  # ru_maxrss would start at the parent's peak
 peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
 facts = {"good": len(content), "bad": len(bad), "slowest": slowest, "peak": peak}
@@ -119,7 +121,7 @@ def project(tmp_path: Path) -> Path:
     source = folders(tmp_path / "source", "a", "b", each=40)
     (source / "a" / "3.png").write_bytes(b"")
     (source / "b" / "4.png").write_text("text")
-    bring(entry({"own": OWN}, "own"), str(source), tmp_path / "data" / "raw")
+    bring(catalogues.check(OWN, Entry, "own.yaml"), str(source), tmp_path / "data" / "raw")
     return tmp_path
 
 
@@ -127,7 +129,7 @@ def split(project: Path, on_bad_image: str) -> subprocess.CompletedProcess[str]:
     params = (SRC.parent / "params.yaml").read_text()
     changed = params.replace("on_bad_image: fail", f"on_bad_image: {on_bad_image}")
     (project / "params.yaml").write_text(changed)
-    command = [sys.executable, SRC / "split.py"]
+    command = [sys.executable, SRC, "split"]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
 
 

@@ -3,9 +3,11 @@
 import io
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import yaml
 from onnx import TensorProto, helper, numpy_helper, save
 from PIL import Image
 
@@ -106,7 +108,7 @@ def mutated(folder: Path, count: int = 240) -> list[str]:
 def onnx_model(path: Path, weights: list[list[float]], **metadata: object) -> Path:
     """Write a model that looks at the top left pixel alone: logits = (red, green, blue) @ weights.
 
-    `metadata` goes into the file as JSON texts, as `thaw.models.to_onnx` puts it there.
+    `metadata` goes into the file as JSON texts, as `onnx_export.to_onnx` puts it there.
     """
     size = metadata.get("image_size", 8)
     constants = {
@@ -132,3 +134,11 @@ def onnx_model(path: Path, weights: list[list[float]], **metadata: object) -> Pa
         model.metadata_props.add(key=key, value=json.dumps(value))
     save(model, path)
     return path
+
+
+def catalogue(folder: Path, entries: Mapping[str, object]) -> Path:
+    """Write a catalogue: a YAML file for each entry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entry in entries.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
+    return folder

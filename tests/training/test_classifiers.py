@@ -1,4 +1,4 @@
-"""`thaw.models`: whole classifiers, their files, and the part that is trained."""
+"""`thaw.training.classifiers`: whole classifiers, their files, and the part that is trained."""
 
 import thaw.networks.quiet  # noqa: F401
 
@@ -179,14 +179,19 @@ def test_no_clock_and_no_path_in_the_file(tmp_path: Path, plain: keras.Model) ->
 BUILD_AND_WRITE = """
 import sys
 from pathlib import Path
-import test_models
-from thaw import models
+import test_classifiers
+from thaw.networks.onnx_export import to_onnx
+from thaw.training import saving
 out = Path(sys.argv[1])
 for name, blocks in (("MobileNetV2", True), ("VGG16", False)):
-    model = test_models.build(name, blocks=blocks)
-    models.save(model, out / f"{name}.keras")
-    (out / f"{name}.onnx").write_bytes(models.to_onnx(model, {"classes": ["a", "b"]}))
+    model = test_classifiers.build(name, blocks=blocks)
+    saving.save(model, out / f"{name}.keras")
+    (out / f"{name}.onnx").write_bytes(to_onnx(model, {"classes": ["a", "b"]}))
 """
+
+
+HERE = Path(__file__).parent
+PATH = os.pathsep.join(map(str, (SRC, HERE, HERE.parent / "support")))
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
@@ -195,7 +200,7 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
         (tmp_path / number).mkdir()
         environment = os.environ | {
             "PYTHONHASHSEED": number,
-            "PYTHONPATH": os.pathsep.join([str(SRC), str(Path(__file__).parent)]),
+            "PYTHONPATH": PATH,
         }
         command = [sys.executable, "-c", BUILD_AND_WRITE, str(tmp_path / number)]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))

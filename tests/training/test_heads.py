@@ -1,4 +1,4 @@
-"""`thaw.heads`: pooling live and from the cache, and the layers above it."""
+"""`thaw.training.heads`: pooling live and from the cache, and the layers above it."""
 
 import thaw.networks.quiet  # noqa: F401
 

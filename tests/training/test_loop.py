@@ -1,4 +1,4 @@
-"""`thaw.training`: the order of views, weights, and fitting."""
+"""`thaw.training.loop`: the order of views, weights, and fitting."""
 
 import thaw.networks.quiet  # noqa: F401
 
@@ -161,10 +161,10 @@ def test_fit_learns_a_separable_problem(classes: int) -> None:
 def test_evaluate_equals_the_formula() -> None:
     features, labels = problem(2)
     model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
-    views = Views(views.from_cache(features), labels, batch_size=7)
+    pictures = Views(views.from_cache(features), labels, batch_size=7)
     logits = np.asarray(model(features[:, 0]))[:, 0].astype(np.float64)
     loss = np.log1p(np.exp(np.where(labels == 1, -logits, logits))).mean()
-    found = loop.evaluate(model, views)
+    found = loop.evaluate(model, pictures)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     assert found["accuracy"] == pytest.approx(((logits > 0) == labels).mean())
 
@@ -217,11 +217,11 @@ def test_the_same_fit_gives_the_same_bytes() -> None:
 
 def test_tensorboard_shows_curves_and_histograms_of_the_last_training_alone(tmp_path: Path) -> None:
     features, labels = problem(2)
-    views = Views(views.from_cache(features), labels, batch_size=8)
+    pictures = Views(views.from_cache(features), labels, batch_size=8)
     model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
     for first, epochs in ((0, 4), (10, 3)):
         recipe = loop.Optimization("adam", 0.1, "constant", epochs)
-        history = loop.fit(model, views, views, recipe, first, logs=tmp_path / "head")
+        history = loop.fit(model, pictures, pictures, recipe, first, logs=tmp_path / "head")
     for part, column in (("train", 1), ("validation", 2)):
         events = EventAccumulator(str(tmp_path / "head" / part)).Reload()
         losses = events.Tensors("epoch_loss")

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import onnx
 import onnx.numpy_helper
+from numpy.typing import NDArray
 
-from thaw.pretrained.weights import Array
+Array = NDArray[np.float32]
 
 
 def _read_tfhub_mobilenet_v2(base: keras.Model, path: Path) -> None:

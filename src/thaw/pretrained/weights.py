@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import keras
-import numpy as np
 import pooch
 from filelock import FileLock
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.core.errors import ThawError, reason
@@ -24,7 +22,6 @@ from thaw.files.fetching import Source, fetch
 from thaw.networks import backbones, scratch
 from thaw.pretrained.formats import READERS
 
-Array = NDArray[np.float32]
 RANDOM = re.compile(r"random(?::(\d{1,9}))?")
 
 
