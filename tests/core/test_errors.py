@@ -106,7 +106,9 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 ALLOCATIONS = {
     "numpy": "import numpy as np\n    np.zeros(2**36)",
-    "tensorflow": "import thaw.networks.quiet, keras\n    limit(2**30)\n    keras.ops.zeros((2**14, 2**17))",
+    "tensorflow": """import thaw.networks.quiet, keras
+    limit(2**30)
+    keras.ops.zeros((2**14, 2**17))""",
     "onnxruntime": """from onnx import TensorProto, helper
     from thaw.pictures import sessions
     import numpy as np

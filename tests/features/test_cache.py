@@ -72,14 +72,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PATHS = [f"{number}.png" for number in (3, 0, 12, 1, 2, 11, 4, 5, 6, 7, 8, 9, 10)]
 
 
-def views(folder: Path, augmentation: Augmentation | None) -> np.ndarray:
+def views(folder: Path, drawn: Augmentation | None) -> np.ndarray:
     """(pictures, views, S, S, 3), drawn without `features`."""
     rows = []
     for path in PATHS:
         pixels = decoding.load(folder / path, SIZE)
         rows.append(
-            [augmentation.view(pixels, augmentation, index, 4, path) for index in range(3)]
-            if augmentation
+            [augmentation.view(pixels, drawn, index, 4, path) for index in range(3)]
+            if drawn
             else [pixels]
         )
     return np.asarray(rows)

@@ -90,24 +90,24 @@ def test_balanced_makes_each_class_count_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "augmentation", [None, Augmentation(3, "both", True, 0.0)], ids=["none", "dihedral"]
+    "drawing", [None, Augmentation(3, "both", True, 0.0)], ids=["none", "dihedral"]
 )
 def test_cache_and_pictures_give_the_same_views(
-    tmp_path: Path, augmentation: Augmentation | None
+    tmp_path: Path, drawing: Augmentation | None
 ) -> None:
     paths = [picture(tmp_path / f"{n}.png", seed=n).name for n in range(5)]
-    count = augmentation.count if augmentation else 1
+    count = drawing.count if drawing else 1
     cached = np.zeros((5, count, 8, 8, 3), np.uint8)
     for row, path in enumerate(paths):
         pixels = decoding.load(tmp_path / path, 8)
         for turn in range(count):
             cached[row, turn] = (
-                augmentation.view(pixels, augmentation, turn, 7, path) if augmentation else pixels
+                augmentation.view(pixels, drawing, turn, 7, path) if drawing else pixels
             )
 
     def drawn(row: int, turn: int) -> decoding.Pixels:
         one = decoding.load(tmp_path / paths[row], 8)
-        return augmentation.view(one, augmentation, turn, 7, paths[row]) if augmentation else one
+        return augmentation.view(one, drawing, turn, 7, paths[row]) if drawing else one
 
     live = views.from_pictures(drawn, ["pictures"])
     rows = np.array([4, 0, 2, 4])
