@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from helpers import picture
 from thaw.core import progress
-from thaw.pictures import decoding
+from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import classifiers, heads, loop, views
 from thaw.training.views import Views
