@@ -11,6 +11,7 @@ import yaml
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.experiments.utils import exp_refs_by_baseline
 from dvc.scm import SCMError, resolve_rev
 from dvc_data.index import DataIndexError
 
@@ -84,6 +85,35 @@ class Revision:
         return f"{self.title} has no {code(path)}; `dvc repro` there and commit what it writes"
 
 
+def experiments(base: str) -> list[str]:
+    """The experiments that began at a Git revision, the first one made first.
+
+    Without DVC's lock, so that they can be looked at while another one runs.
+
+    Raises:
+        ThawError: when there is no such revision.
+    """
+    with opened(WORKSPACE) as now, _sentence(base):
+        scm = now.repo.scm
+        start = resolve_rev(scm, base)
+        found = exp_refs_by_baseline(scm, {start})[start]
+        return [
+            each.name
+            for each in sorted(found, key=lambda e: scm.resolve_commit(str(e)).commit_time)
+        ]
+
+
+@contextmanager
+def _sentence(name: str) -> Iterator[None]:
+    try:
+        yield
+    except SCMError:
+        raise ThawError(
+            f"{name} is no Git revision and no DVC experiment here; give one such as main, HEAD~1 "
+            "or a name that `dvc exp list` shows"
+        ) from None
+
+
 @contextmanager
 def opened(name: str) -> Iterator[Revision]:
     """A run by its name.
@@ -95,14 +125,9 @@ def opened(name: str) -> Iterator[Revision]:
     if not Path("dvc.yaml").is_file():
         raise ThawError("dvc.yaml is missing here; run from the folder that holds it")
     try:
-        with Repo() as here:
+        with Repo() as here, _sentence(name):
             rev = None if name == WORKSPACE else resolve_rev(here.scm, name)
         repo = Repo(rev=rev)
-    except SCMError:
-        raise ThawError(
-            f"{name} is no Git revision and no DVC experiment here; give one such as main, HEAD~1 "
-            "or a name that `dvc exp list` shows"
-        ) from None
     except DvcException as error:
         raise ThawError(f"{reason(error)}; clone the repository with Git") from None
     with repo:

@@ -1,0 +1,114 @@
+"""Compare experiments: what each changed, both models' accuracy, the difference to the base.
+
+    python src compare                       the workspace and all experiments of this commit
+    python src compare brave-ivy old-fox     these experiments or Git revisions
+    python src compare --base main --md      for a pull request
+
+Accuracies are in percent. The difference is that of the fine-tuned model to the base on the same
+test pictures, in points, with its 95 % interval (a paired bootstrap); it is called chance where
+McNemar's test gives p >= 0.05. No stage runs.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import workspace
+from commands.report import read_metrics, read_params
+from thaw.drawing.markdown import code
+from thaw.evaluation import metrics
+from thaw.review import comparing, reports
+from thaw.review.revisions import WORKSPACE, Revision, experiments, opened
+
+MODEL = "fine_tuned"
+SEED = 1  # of the bootstrap
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="or a Git revision")
+    parser.add_argument("--base", default="HEAD", help="what they differ from (default: HEAD)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--md", action="store_true", help="a Markdown table")
+    form.add_argument("--csv", action="store_true", help="CSV, for programs")
+    return parser.parse_args()
+
+
+def accuracy(run: Revision) -> dict[str, dict[str, float]]:
+    """By part and model; of a run of before the end of 2026, on the test pictures alone."""
+    found: dict[str, Any] = read_metrics(run, "evaluation")
+    if "head" in found:
+        found = {"test": found}
+    return {
+        part: {
+            model: scores["accuracy"]
+            for model, scores in found.get(part, {}).items()
+            if "accuracy" in scores
+        }
+        for part in comparing.PARTS
+    }
+
+
+def predictions(run: Revision) -> reports.Predictions | None:
+    return run.read(workspace.PREDICTIONS, reports.predictions)
+
+
+def row(run: Revision, base: Revision, first: reports.Predictions | None) -> comparing.Row:
+    """A run beside the base, whose predictions are given."""
+    changed = [
+        f"{name}: {'null' if value is None else value}"
+        for name, _, value in reports.changed(read_params(base), read_params(run))
+    ]
+    found = accuracy(run)
+    if stale := run.stale():
+        note = f"not run since {', '.join(stale)} changed"
+        return comparing.Row(run.name, changed, {}, note=note)
+    second = predictions(run)
+    if first is None or second is None:
+        return comparing.Row(run.name, changed, found, note="predictions are missing")
+    if reports.unlike(first, second):
+        return comparing.Row(run.name, changed, found, note="other test pictures")
+    pair = reports.pair(first, second, MODEL)
+    drawn = metrics.resamples(pair.labels, SEED)
+    difference = metrics.compare(pair.labels, pair.before, pair.after, drawn)
+    return comparing.Row(run.name, changed, found, difference)
+
+
+def chosen(given: Sequence[str], base: str) -> list[str]:
+    """The runs to compare with the base: those named, or the workspace and its experiments."""
+    return list(given) or [WORKSPACE, *experiments(base)]
+
+
+def gather(base_name: str, names: Sequence[str]) -> tuple[list[comparing.Row], list[str]]:
+    """A row a run, the base first, and what was looked for in vain."""
+    missing: list[str] = []
+    with opened(base_name) as base:
+        first = predictions(base)
+        rows = [comparing.Row(base.name, ["(the base)"], accuracy(base))]
+        for name in names:
+            with opened(name) as run:
+                found = row(run, base, first)
+                same = not found.changed and found.accuracy == rows[0].accuracy
+                if name != WORKSPACE or not same:
+                    rows.append(found)
+                    missing += run.missing
+        missing = [*base.missing, *missing]
+    return rows, list(dict.fromkeys(missing))
+
+
+def main() -> None:
+    given = arguments()
+    rows, missing = gather(given.base, chosen(given.names, given.base))
+    form = comparing.markdown if given.md else comparing.separated if given.csv else comparing.text
+    print(form(rows))
+    for sentence in missing:
+        print(f"missing: {sentence}", file=sys.stderr)
+    if len(rows) == 1:
+        print(
+            f"nothing to compare {code(given.base)} with; `dvc exp run -S fine_tune_at=120` makes "
+            "an experiment",
+            file=sys.stderr,
+        )
