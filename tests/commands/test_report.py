@@ -1,4 +1,4 @@
-"""`python src/report.py` between runs that Git and DVC hold; the runs are written by hand."""
+"""`python src report` between runs that Git and DVC hold; the runs are written by hand."""
 
 import json
 import re
@@ -7,61 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
 
 from places import ROOT
 from repository import Repository
-from thaw.evaluation import metrics
-from thaw.files.serialize import write_csv, write_json, write_text
-
-CLASSES = ("moss", "rusty iron")
-HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
-
-
-def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> None:
-    """Every stage's outputs, as of a model that takes the pictures `wrong` for the other class."""
-    root = repository.path
-    source = sorted((root.parent / "my pictures").rglob("*.png"))
-    labels = np.arange(pictures) % 2
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    for stage in stages.values():
-        for kind in ("outs", "metrics"):
-            for item in stage.get(kind, []):
-                path = root / (item if isinstance(item, str) else next(iter(item)))
-                if not path.exists():
-                    write_text(path, "")
-    shutil.rmtree(root / "data/raw", ignore_errors=True) or (root / "data/raw").unlink(True)
-    rows, tables = [], {}
-    for name, mistaken in (("head", {0, 1, 2, 3}), ("fine_tuned", wrong)):
-        right = np.array([number not in mistaken for number in range(pictures)])
-        second = np.where(labels == right, 0.9, 0.1) - 0.001 * np.arange(pictures)
-        tables[name] = np.stack([1 - second, second], axis=1)
-    for number, label in enumerate(labels):
-        path = root / f"data/raw/images/{CLASSES[label]}/{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source[number % len(source)], path)
-        shares = [share for name in tables for share in tables[name][number]]
-        rows.append((f"{path.parent.name}/{path.name}", CLASSES[label], "", *shares))
-    columns = [f"{name}_{label}" for name in tables for label in CLASSES]
-    write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
-    drawn = metrics.resamples(labels, 1)
-    scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
-    within = {name: metrics.intervals(labels, shares, drawn) for name, shares in tables.items()}
-    write_json(root / "metrics/evaluation.json", scores)
-    write_json(root / "metrics/intervals.json", within)
-    write_json(root / "metrics/split.json", {"pictures": {"test": pictures}})
-    for name in ("head", "model"):
-        write_json(root / f"metrics/{name}.json", {"epochs": 2})
-        epochs = [(2 * (name == "model") + epoch, 0.5, 0.6, 0.7, 0.8) for epoch in (1, 2)]
-        write_csv(root / f"plots/{name}.csv", HISTORY, epochs)
-    pairs = zip(labels, tables["fine_tuned"].argmax(axis=1), strict=True)
-    write_csv(
-        root / "plots/confusion_fine_tuned.csv",
-        ("actual", "predicted"),
-        [(CLASSES[a], CLASSES[b]) for a, b in pairs],
-    )
+from thaw.files.serialize import write_text
+from written import write_two
 
 
 def report(repository: Repository, *words: str, code: int = 0) -> str:
@@ -79,14 +30,7 @@ def row(text: str, name: str) -> list[str]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """`main`, an experiment `bolder` of other parameters, and a workspace like it."""
     repository = Repository(tmp_path_factory.mktemp("report"))
-    repository.dvc("remote", "add", "--default", "store", str(repository.path.parent / "store"))
-    write_run(repository, wrong=set(range(10)))
-    repository.dvc("commit", "--force", "--quiet")
-    repository.commit("Run it")
-    repository.edit({"fine_tune_at": 120})
-    write_run(repository, wrong={0, 1, 39})
-    repository.dvc("commit", "--force", "--quiet")
-    repository.dvc("exp", "save", "--name", "bolder")
+    write_two(repository)
     return repository
 
 

@@ -136,7 +136,7 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
     cached = np.asarray(cache.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
     network = backbones.with_blocks(base) if bottleneck == "blocks" else base
     maps = network(x / 127.5 - 1, training=False)
-    pooled = pooling.pool(pooling, maps if isinstance(maps, list) else [maps])
+    pooled = pool(pooling, maps if isinstance(maps, list) else [maps])
     selected = heads.selector(pooling, bottleneck)(cached)
     np.testing.assert_allclose(selected, pooled, rtol=1e-3, atol=1e-5)
 

@@ -13,8 +13,7 @@ from thaw.evaluation.metrics import Comparison
 PARTS = ("validation", "test")
 LEVEL = 0.05
 ABSENT = "–"
-WIDE = 100  # columns of the table in text, at most
-NAME, CHANGED = 20, 29  # columns of what is wrapped
+NAME, CHANGED, APART = 20, 22, 26  # columns of what is wrapped
 GAP = "  "
 
 
@@ -31,7 +30,7 @@ class Row:
     def cell(self, part: str, model: str) -> str:
         """An accuracy in percent."""
         value = self.accuracy.get(part, {}).get(model)
-        return ABSENT if value is None else f"{100 * value:.2f}"
+        return ABSENT if value is None else f"{100 * value:.1f}"
 
     @property
     def apart(self) -> str:
@@ -39,7 +38,7 @@ class Row:
         if self.difference is None:
             return self.note or ABSENT
         points, low, high = (
-            signed(100 * value, ".2f")
+            signed(100 * value, ".1f")
             for value in (self.difference.difference, self.difference.low, self.difference.high)
         )
         return f"{points} [{low}, {high}] {self.worth}"
@@ -54,7 +53,7 @@ class Row:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A table of at most `WIDE` columns: accuracies in percent, differences in points."""
+    """A table of at most 100 columns: accuracies in percent, differences in points."""
     upper = ("", "", "validation", "", "test", "", "fine-tuned on test,")
     lower = ("experiment", "changed", "head", "tuned", "head", "tuned", "points to the first")
     wrapped = [
@@ -62,7 +61,7 @@ def text(rows: Sequence[Row]) -> str:
             textwrap.wrap(row.name, NAME) or [""],
             [line for each in row.changed for line in _wrap(each)] or [""],
             *([row.cell(part, model)] for part in PARTS for model in COMPARED),
-            textwrap.wrap(row.apart, WIDE) or [""],
+            textwrap.wrap(row.apart, APART) or [""],
         )
         for row in rows
     ]
@@ -70,7 +69,6 @@ def text(rows: Sequence[Row]) -> str:
         max(map(len, (head, *(line for row in wrapped for line in row[place]))))
         for place, head in enumerate(lower)
     ]
-    widths[2] = max(widths[2], len(upper[2]) - len(GAP) - widths[3])
     lines = [_line(upper, widths), _line(lower, widths)]
     for row in wrapped:
         for number in range(max(map(len, row))):

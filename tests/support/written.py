@@ -1,0 +1,74 @@
+"""Runs written by hand into a repository of DVC's: no stage runs."""
+
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import yaml
+
+from repository import Repository
+from thaw.evaluation import comparison, metrics
+from thaw.files.serialize import write_csv, write_json, write_text
+
+CLASSES = ("moss", "rusty iron")
+HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+
+
+def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> None:
+    """Every stage's outputs, as of a model that takes the pictures `wrong` for the other class."""
+    root = repository.path
+    source = sorted((root.parent / "my pictures").rglob("*.png"))
+    labels = np.arange(pictures) % 2
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    for stage in stages.values():
+        for kind in ("outs", "metrics"):
+            for item in stage.get(kind, []):
+                path = root / (item if isinstance(item, str) else next(iter(item)))
+                if not path.exists():
+                    write_text(path, "")
+    shutil.rmtree(root / "data/raw", ignore_errors=True) or (root / "data/raw").unlink(True)
+    rows, tables = [], {}
+    for name, mistaken in (("head", {0, 1, 2, 3}), ("fine_tuned", wrong)):
+        right = np.array([number not in mistaken for number in range(pictures)])
+        second = np.where(labels == right, 0.9, 0.1) - 0.001 * np.arange(pictures)
+        tables[name] = np.stack([1 - second, second], axis=1)
+    for number, label in enumerate(labels):
+        path = root / f"data/raw/images/{CLASSES[label]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source[number % len(source)], path)
+        shares = [share for name in tables for share in tables[name][number]]
+        rows.append((f"{path.parent.name}/{path.name}", CLASSES[label], "", *shares))
+    columns = [f"{name}_{label}" for name in tables for label in CLASSES]
+    write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
+    scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
+    parts = [{"label": CLASSES[label], "subgroup": ""} for label in labels]
+    tested = comparison.evaluate(labels, tables, scores, parts, 1)
+    decisive = {
+        name: {each: values[each] for each in comparison.DECISIVE}
+        for name, values in reversed(scores.items())
+    }
+    write_json(root / "metrics/evaluation.json", {"test": decisive, "validation": decisive})
+    write_json(root / "metrics/test.json", asdict(tested))
+    write_json(root / "metrics/split.json", {"pictures": {"test": pictures}})
+    for name in ("head", "model"):
+        write_json(root / f"metrics/{name}.json", {"epochs": 2})
+        epochs = [(2 * (name == "model") + epoch, 0.5, 0.6, 0.7, 0.8) for epoch in (1, 2)]
+        write_csv(root / f"plots/{name}.csv", HISTORY, epochs)
+    pairs = zip(labels, tables["fine_tuned"].argmax(axis=1), strict=True)
+    write_csv(
+        root / "plots/confusion_fine_tuned.csv",
+        ("actual", "predicted"),
+        [(CLASSES[a], CLASSES[b]) for a, b in pairs],
+    )
+
+
+def write_two(repository: Repository) -> None:
+    """`main`, an experiment `bolder` of other parameters, and a workspace like it."""
+    repository.dvc("remote", "add", "--default", "store", str(repository.path.parent / "store"))
+    write_run(repository, wrong=set(range(10)))
+    repository.dvc("commit", "--force", "--quiet")
+    repository.commit("Run it")
+    repository.edit({"fine_tune_at": 120})
+    write_run(repository, wrong={0, 1, 39})
+    repository.dvc("commit", "--force", "--quiet")
+    repository.dvc("exp", "save", "--name", "bolder")
