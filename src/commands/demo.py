@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check(port: int) -> None:
-    """Refuse what the page would need and can't have.
+    """Refuse to start where something that the page needs is missing.
 
     Raises:
         ThawError: when there is no model, no Streamlit, or the port can't be had.

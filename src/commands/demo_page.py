@@ -20,7 +20,7 @@ SHOWN = 5  # classes
 TYPES = ["avif", "bmp", "gif", "jpg", "jpeg", "png", "tif", "tiff", "webp"]
 
 
-# Both are loaded anew when they were written anew.
+# Both are loaded again when they were written again.
 @st.cache_resource(max_entries=1, show_spinner="Loading the model")
 def classifier(written: int) -> Classifier:  # noqa: ARG001
     return Classifier(workspace.MODELS / "model.onnx")
@@ -46,7 +46,7 @@ def changed(name: str) -> int:
 
 
 def plain(text: str) -> str:
-    """Any name for a place where Streamlit reads Markdown, which may fetch pictures."""
+    """Make any name harmless where Streamlit reads Markdown, which may fetch pictures."""
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 

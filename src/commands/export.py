@@ -1,8 +1,8 @@
 """The model for where Keras is not: `make export`, or `python src export`; the folder export/.
 
 SavedModel, LiteRT (tflite), and LiteRT in 8-bit integers (int8), each compared on the test pictures
-with the model in Keras. Of the ways to integers, the first is taken that loses less than half a
-point of accuracy on the validation pictures; where none does, no such file is written.
+with the model in Keras. Takes the first way to integers that loses less than half a point of
+accuracy on the validation pictures; if every way loses more, it writes no such file.
 """
 
 import thaw.networks.quiet  # noqa: F401
@@ -65,7 +65,7 @@ class Pictures:
             ) from None
 
     def views(self) -> Iterator[exports.Array]:
-        """(symmetries, S, S, 3) views of each picture, whose mean is what `predict.py` gives."""
+        """(symmetries, S, S, 3) views of each picture; `python src predict` gives their mean."""
         for pixels in in_threads(self.load, self.rows):
             found = [augmentation.symmetric(pixels, *each) for each in self.classifier.symmetries]
             yield np.stack(found).astype(np.float32)
@@ -135,19 +135,19 @@ def measure(found: dict[str, exports.Logits], pictures: Pictures, what: str) -> 
 
 
 def milliseconds(found: dict[str, exports.Logits], views: exports.Array) -> dict[str, float]:
-    """The median time for one view, the formats by turns."""
+    """The median time for one view; the formats take turns."""
     took: dict[str, list[float]] = {name: [] for name in found}
     for number in range(ROUNDS + 1):
         for name, function in found.items():
             began = time.perf_counter()
             function(views[:1])
-            if number:  # the first is for warming up
+            if number:  # the first one warms up
                 took[name].append(1000 * (time.perf_counter() - began))
     return {name: statistics.median(each) for name, each in took.items()}
 
 
 def int8(model: keras.Model, classifier: Classifier, seed: int) -> tuple[bytes | None, str]:
-    """The model in integers, and in words what of it; None, and what it would lose."""
+    """The model in integers and, in words, which part; or None, and what it would lose."""
     train = part("train", classifier)
     order = augmentation.random(seed, "int8").permutation(len(train.rows))[:CALIBRATION]
     chosen = [train.rows[number] for number in sorted(order.tolist())]

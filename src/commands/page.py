@@ -156,7 +156,7 @@ def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[s
 def gallery(
     classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], int]:
-    """A row a test picture shown, and how many of them have heat maps."""
+    """A row for each test picture shown, and how many of them have heat maps."""
     rows = read_csv(workspace.PREDICTIONS)
     labels = np.array([classes.index(row["label"]) for row in rows])
     shown, wrong = chosen(labels, shares[SHOWN], given.pictures)

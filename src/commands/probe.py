@@ -1,7 +1,7 @@
 """At which layer do the features stop being general? `make probe`, or `python src probe`.
 
 Reads params.yaml, the split and the base model's weights; writes probe/ and prints an advice on
-`fine_tune_at`. It's no stage: nothing follows from what it writes.
+`fine_tune_at`. It isn't a stage: nothing follows from what it writes.
 """
 
 import thaw.networks.quiet  # noqa: F401
@@ -78,7 +78,7 @@ def accuracies(
 
 
 def some(rows: list[dict[str, str]], seed: int) -> list[dict[str, str]]:
-    """No more rows than the probes learn from, drawn at random."""
+    """As many rows as the probes learn from at most, drawn at random."""
     chosen = augmentation.random("probe", seed).permutation(len(rows))[: probing.MOST]
     return [rows[place] for place in sorted(chosen)]
 
@@ -92,7 +92,7 @@ def cached_layer(params: Params, base: keras.Model) -> int:
 
 
 def command(advice: probing.Advice, cached: int) -> str:
-    """What follows the advice, with the cached layer below it, so that epochs are short."""
+    """The command that follows the advice, its cached layer below it, so that epochs are short."""
     thawed = advice.thawed
     text = f"dvc exp run -S fine_tune_at={thawed.fine_tune_at}"
     return f"{text} -S cache.layer={thawed.block}" if cached > thawed.index > 0 else text
@@ -101,7 +101,7 @@ def command(advice: probing.Advice, cached: int) -> str:
 def costs(
     params: Params, base: keras.Model, indices: list[int], classes: int, pictures: int
 ) -> tuple[list[int], list[float]]:
-    """Numbers that training changes, and seconds of an epoch, thawed after each depth."""
+    """Numbers that training changes and seconds of an epoch, if thawed after each depth."""
     work = [probing.multiply_adds(base, index) for index in indices]
     if params.cache.bottleneck == "blocks":
         base = backbones.with_blocks(base)

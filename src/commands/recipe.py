@@ -95,7 +95,7 @@ def _dvc(*words: str) -> str:
 def _quoted(value: Any) -> str:
     """As DVC's `--set-param` (Hydra's grammar) reads it back."""
     if isinstance(value, str):
-        # There a backslash is one unless it stands before a quote, as the last ones do here.
+        # Hydra reads a backslash as one unless it stands before a quote, as the last ones do here.
         escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and r"\'"), value)
         return f"'{escaped}'"
     return json.dumps(value)

@@ -180,7 +180,7 @@ def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
 
 
 def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
-    """Draw the pictures that are to be had; whether any is."""
+    """Draw the pictures that can be had; tell whether there are any."""
     resize = read_params(runs[1]).get("resize", "stretch")
     tiles = []
     with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:

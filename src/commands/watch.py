@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
 
 
 def newest_copy() -> Path:
-    """Where DVC runs an experiment in a copy of the repository: the one begun last.
+    """The folder of the experiment begun last that DVC runs in a copy of the repository.
 
     Raises:
         ThawError: when there is none.
@@ -71,7 +71,7 @@ def newest_copy() -> Path:
 
 
 def read(folder: Path) -> State:
-    """The curves so far. DVC removes those of a stage when it runs it, but not those after it."""
+    """The curves so far. DVC removes those of a stage that it runs, but not those of later ones."""
     head, model = (_rows(folder / workspace.PLOTS / f"{name}.csv") for name in PHASES)
     final = [_is_final(folder / workspace.METRICS / f"{name}.json") for name in PHASES]
     if not final[0]:
@@ -96,7 +96,7 @@ def _is_final(path: Path) -> bool:
 
 
 def _written(path: Path) -> int | None:
-    """When, in nanoseconds; None where it isn't there."""
+    """When a file was written, in nanoseconds; None where it isn't there."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -110,7 +110,11 @@ def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
 
 
 def follow(folder: Path, colour: bool) -> State:
-    """Draw at every change, until a training that was seen has ended, or Ctrl-C; the last state."""
+    """Draw at every change, until a training that was seen has ended, or Ctrl-C.
+
+    Returns:
+        The last state.
+    """
     state = read(folder)
     shown = earlier = None
     head_seen = 0.0
@@ -122,7 +126,7 @@ def follow(folder: Path, colour: bool) -> State:
             if not state.head_ended:
                 earlier, head_seen = written, time.monotonic()
             elif written == earlier and time.monotonic() - head_seen < PATIENCE:
-                # Of an earlier head still. It stays where the new head came out the same.
+                # Still of an earlier head. It stays if the new head came out the same.
                 state = replace(state, model=[], ended=False)
             began |= not state.ended
             size = shutil.get_terminal_size()
@@ -145,7 +149,7 @@ def _show(state: State, size: tuple[int, int], colour: bool, hint: str) -> None:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """The terminal's other screen, so that what stood on this one comes back."""
+    """Use the terminal's other screen, so that what was on this one comes back."""
     if not sys.stdout.isatty():
         yield
         return

@@ -97,9 +97,9 @@ def test_a_wrong_name_is_answered_with_close_ones() -> None:
         recipes.read(FOLDER, "vgg16-adm")
 
 
-def test_the_readme_has_the_table() -> None:
+def test_the_page_has_the_table() -> None:
     found = recipes.table({name: recipes.read(FOLDER, name) for name in NAMES})
-    assert found in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert found in (ROOT / "docs/use/recipes.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

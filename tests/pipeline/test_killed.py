@@ -54,7 +54,7 @@ def kill(repository: Repository, stage: str, now: Callable[[], bool]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    # DVC rewrites two files of its own in place, and refuses one cut short: the README's remedies.
+    # DVC rewrites two files of its own in place, and refuses one cut short: as the page says.
     rwlock = repository.path / ".dvc/tmp/rwlock"
     if rwlock.exists() and not rwlock.read_text():
         rwlock.unlink()

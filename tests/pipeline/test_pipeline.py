@@ -50,10 +50,10 @@ def test_repro_runs_every_stage_once(first_run: str) -> None:
     assert ran(first_run)[-4:] == ["train_head", "fine_tune", "evaluate", "model_card"]
 
 
-def test_the_readme_draws_the_pipeline(repository: Repository) -> None:
+def test_a_page_draws_the_pipeline(repository: Repository) -> None:
     drawing = repository.dvc("dag", "--mermaid").strip()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"```mermaid\n{drawing}\n```" in readme
+    page = (ROOT / "docs/use/pipeline.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{drawing}\n```" in page
 
 
 def test_repro_makes_every_output(repository: Repository) -> None:

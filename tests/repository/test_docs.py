@@ -1,47 +1,64 @@
-"""The pages for those who carry the work on: what they name is there, and examples are right."""
+"""README and the pages: what they name is there, commands can be run, examples are right."""
 
 import thaw.networks.quiet  # noqa: F401
 
 import ast
 import copy
+import functools
 import json
 import re
 import shlex
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
-from test_dependencies import listed
-from test_params import VALID
 
-from places import ROOT
+from places import ROOT, SRC
 from thaw.core.errors import ThawError
 from thaw.core.params import parse
 from thaw.datasets import catalogue
+from thaw.files import catalogues
 from thaw.networks import backbones
 from thaw.pretrained import weights
 from thaw.training import classifiers
 
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
-PARAMS = yaml.safe_load(VALID)
+README = ROOT / "README.md"
+USE, BUILD = (sorted((ROOT / "docs" / name).glob("*.md")) for name in ("use", "build"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "docs/README.md", *USE, *BUILD]
+LINKING = [*PAGES, ROOT / "CHANGELOG.md"]  # which names what is no more, too
+LINES = 190  # of README
+PIPELINE = ROOT / "docs/use/pipeline.md"
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-MODULES = {path.stem: path for path in (*ROOT.glob("src/*.py"), *ROOT.glob("src/thaw/*.py"))}
+RECIPES = catalogues.names(ROOT / "recipes")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE)
+CODE = sorted(path for path in SRC.rglob("*.py") if path.name != "__init__.py")
+MODULES = {path.relative_to(SRC).with_suffix("").parts: path for path in CODE}
 # What names are looked for in: code, its settings, and the tests that the pages send one to.
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
     for path in (
-        *MODULES.values(),
+        *CODE,
         *ROOT.glob("*.yaml"),
+        *ROOT.glob("datasets/*.yaml"),
+        *ROOT.glob("weights/*.yaml"),
+        *ROOT.glob("recipes/*.yaml"),
         *ROOT.glob("requirements*.txt"),
-        ROOT / "tests/test_backbones.py",
-        ROOT / "tests/test_params.py",
-        ROOT / "tests/test_storage.py",
+        ROOT / "Makefile",
+        ROOT / "tests/networks/test_backbones.py",
+        ROOT / "tests/core/test_params.py",
+        ROOT / "tests/pipeline/test_storage.py",
+        ROOT / "tests/pipeline/test_reproducible.py",
     )
 )
+FILES = {".json", ".npy", ".csv", ".png", ".tflite", ".keras", ".onnx", ".md"}
+FIELDS = set(catalogue.Entry.model_fields)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAMS = {
     "dvc",
     "git",
@@ -50,25 +67,27 @@ PROGRAMS = {
     "playwright",
     "pytest",
     "python",
+    "rm",
     "sha256sum",
     "source",
     "stat",
 }
-# Words of other tools, forms of an address and of a file's name, and a name in the examples.
+# Words of other tools, forms of an address and of a file's name, and names in the examples.
 FOREIGN = {
-    *(
-        "--dry",
-        "--local",
-        ".dvc/config.local",
-        "apt-get install chromium",
-        "elu",
-        "gelu",
-        "leaves",
-        "preprocess_input",
-        "pypi:name==version",
-    ),
-    *("http:", "https:", "file:", "pypi:", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("--dry", "--local", ".dvc/config.local", "NO_COLOR=1", "PYTHONUTF8=1", "reports/pull-N"),
+    *("apt-get install chromium", "pip install ai-edge-litert", "tensorboard --logdir logs"),
+    *("ssh -L 8501:127.0.0.1:8501 server", "ai_edge_litert.interpreter", "Interpreter"),
+    *("elu", "gelu", "leaves", "preprocess_input", "Lambda", "keras.models.load_model"),
+    "mobilenet_v2/feature_vector/4",
+    *("http:", "https:", "file:", "pypi:", "pypi:name==version", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("./-1.png", "-- -1.png", "Cats", "cats", "class path", "keras.json", "matplotlibrc"),
+    *("rm .dvc/tmp/rwlock", "datasets/leaves.yaml", "python src NAME", "python src NAME --help"),
+    *("train/", "validation/", "test/"),  # folders of pictures
 }
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def text(page: Path) -> str:
@@ -82,6 +101,39 @@ def spans(page: Path) -> list[str]:
 
 def blocks(page: Path, kind: str = "") -> list[str]:
     return [block for found, block in FENCE.findall(text(page)) if found == kind]
+
+
+def commands(page: Path) -> list[str]:
+    """In its blocks: each line of one without a kind, the lines after `$ ` of a `console`."""
+    whole = [block.replace("\\\n", "") for block in blocks(page)]
+    lines = [line for block in whole for line in block.strip().split("\n")]
+    shown = [line for block in blocks(page, "console") for line in block.split("\n")]
+    lines += [line.removeprefix("$ ") for line in shown if line.startswith("$ ")]
+    return [command for line in lines for command in line.split(" && ")]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to its headings end in, as GitHub makes it."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", text(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@functools.cache
+def doors() -> dict[str, set[str]]:
+    """The tables of `src/__main__.py`: the names of stages and commands."""
+    tree = ast.parse(text(SRC / "__main__.py"))
+    return {
+        node.targets[0].id: set(ast.literal_eval(node.value))
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("STAGES", "COMMANDS")
+    }
+
+
+@functools.cache
+def layers() -> set[str]:
+    return {layer.name for layer in backbones.build("MobileNetV2", 96).layers}
 
 
 def outputs() -> set[str]:
@@ -108,76 +160,106 @@ def check_parameters(settings: Mapping[str, str]) -> None:
 
 
 def check_command(command: str) -> None:
-    """Its target, stage, script and parameters are there."""
-    program, *words = shlex.split(command, comments=True)
+    """Its target, stage, script, recipe, options and parameters are there."""
+    program, *words = shlex.split(command.removeprefix("time "), comments=True)
+    if program.startswith(".venv/bin/"):
+        program = program.removeprefix(".venv/bin/")
     assert program in PROGRAMS, command
     if program == "make" and words:
         assert words[0] in TARGETS, f"there is no target {words[0]}"
+        given = dict(word.split("=", 1) for word in words[1:])
+        for name, value in given.items():
+            assert re.search(rf"\b{name}\b", MAKEFILE), f"the Makefile has no {name}"
+            if name == "NAME" and value != "…":
+                assert value in RECIPES, f"there is no recipe {value}"
+            if name == "SET":
+                check_parameters(dict(setting.split("=", 1) for setting in value.split()))
     if program in ("python", "pytest"):
-        scripts = [ROOT / word for word in words if word.endswith(".py")]
-        assert all(script.is_file() for script in scripts), command
+        places = [ROOT / word for word in words if re.search(r"\.py$|^tests/", word)]
+        assert all(place.exists() for place in places), command
+    if program == "python" and words[:1] == ["src"] and len(words) > 1:
+        assert words[1] in doors()["STAGES"] | doors()["COMMANDS"], f"no {words[1]} in src/"
+        for option in (word for word in words[2:] if word.startswith("--")):
+            assert f'"{option}"' in text(SRC / f"commands/{words[1]}.py"), command
     if program == "dvc" and words[:1] == ["repro"]:
         assert {word for word in words[1:] if word[0] != "-"} <= set(STAGES), command
-    given = [after for word, after in pairwise(words) if word == "-S"]
-    check_parameters(dict(setting.split("=", 1) for setting in given))
+    given_to_dvc = [after for word, after in pairwise(words) if word == "-S"]
+    check_parameters(dict(setting.split("=", 1) for setting in given_to_dvc))
 
 
 def check_path(path: str) -> None:
-    made = [*outputs(), ".venv", ".dvc/cache"]
     bare = path.rstrip("/")
-    there = (ROOT / bare).exists() or any(f"{each}/".startswith(f"{bare}/") for each in made)
-    assert there, f"{path} is not there"
+    ignored = re.findall(r"^/(.+)/$", text(ROOT / ".gitignore"), re.MULTILINE)
+    made = any(f"{each}/".startswith(f"{bare}/") for each in (*outputs(), ".dvc/cache"))
+    in_ignored = any(f"{bare}/".startswith(f"{each}/") for each in ignored)
+    assert made or in_ignored or any(ROOT.glob(bare)), f"{path} is not there"
+
+
+def named_in(module: Path) -> set[str]:
+    """Functions, classes and values of a module."""
+    found = set()
+    for node in ast.parse(text(module)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 def check_name(name: str) -> None:
     """A parameter, a module, a thing in one, or another word of the code and its settings."""
-    module, _, inner = name.removeprefix("thaw.").partition(".")
-    if module in MODULES and inner not in ("", "json"):
-        top = {
-            node.targets[0].id if isinstance(node, ast.Assign) else node.name
-            for node in ast.parse(text(MODULES[module])).body
-            if isinstance(node, ast.FunctionDef | ast.ClassDef)
-            or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
-        }
-        assert inner in top, f"{MODULES[module].name} has no {inner}"
-    elif name.startswith("thaw."):
-        assert module in MODULES, f"there is no module {name}"
-    elif re.fullmatch(r"\w+\.\w+", name) and module in PARAMS:
-        assert inner in PARAMS[module], f"{name} is no parameter"
-    else:
-        # Files of the cache are named after the split.
-        word = re.escape(re.sub(r"^(train|validation)_(?=\w+\.npy$)", "{name}_", name))
-        assert re.search(rf"(?<![\w-]){word}(?![\w-])", SOURCES), f"{name} is not in the code"
+    parts = tuple(name.split("."))
+    if any(found[-len(parts) :] == parts for found in MODULES):
+        return
+    *place, inner = parts
+    if place and f".{inner}" not in FILES:
+        homes = [path for found, path in MODULES.items() if found[-len(place) :] == tuple(place)]
+        if homes or place[0] in ("thaw", "src") or place[0] in PARAMS:
+            known = {inner for path in homes for inner in named_in(path)}
+            group = PARAMS.get(place[0])
+            known |= set(group) if len(place) == 1 and isinstance(group, dict) else set()
+            assert inner in known, f"{'.'.join(place)} has no {inner}"
+            return
+    # Files of the cache are named after the split.
+    word = re.escape(re.sub(r"^(train|validation)_(?=\w+\.npy$)", "{name}_", name))
+    there = re.search(rf"(?<![\w-]){word}(?![\w-])", SOURCES)
+    assert there or name in RECIPES or name in layers(), f"{name} is not in the code"
 
 
 def check(span: str) -> None:
     setting = re.fullmatch(r"([a-z_.]+)(?:: |=)(.+)", span)
     if span in FOREIGN:
         return
+    if setting and setting[1] in FIELDS:
+        return  # of a dataset's file, an example of which another test reads
     if setting:
         check_parameters({setting[1]: setting[2]})
     elif span.startswith("["):
         check_parameters({"head.hidden": span})
-    elif span.split()[0] in PROGRAMS:
+    elif span.removeprefix("time ").split()[0].removeprefix(".venv/bin/") in PROGRAMS:
         check_command(span)
-    elif "/" in span or re.search(r"^\.(?!weights|tar|tgz|zip)|\w\.(md|py|yaml|lock|in)$", span):
+    elif span.startswith("-S "):
+        check_command(f"dvc exp run {span}")
+    elif "/" in span or re.search(
+        r"^\.(?!weights|tar|tgz|zip|keras|onnx)|\w\.(md|py|yaml|lock|in)$", span
+    ):
         check_path(span)
     else:
         check_name(span)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_a_page_names_is_there(page: Path) -> None:
     assert spans(page)
     for span in spans(page):
         check(span)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_of_a_page(page: Path) -> None:
-    for block in blocks(page):
-        for command in re.split(r"\n| && ", block.strip()):
-            check_command(command)
+    for command in commands(page):
+        check_command(command)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +274,10 @@ def test_the_commands_of_a_page(page: Path) -> None:
             "dvc exp run -S head.x=0",
         ),
         *("src/thaw/cache.py", "data/feature/", "makefile.py", ".devcontainers", "docs/caches.md"),
-        *("thaw.cache", "backbones.border", "datasets.Row", "train_border.npy", "block_99_add"),
+        *("thaw.cache", "backbones.border", "labels.Row", "train_border.npy", "block_99_add"),
+        *("thaw.drawing.graphs", "cache.Fact", "python src fine", "python src predict --yaml"),
+        *("make recipe NAME=vgg", "make report TIP=main", "-S head.x=0", "--csvs", "tests/cores/"),
+        *("pytest tests/no", "time make reproduce"),
     ],
 )
 def test_what_is_not_there_is_found(span: str) -> None:
@@ -200,36 +285,122 @@ def test_what_is_not_there_is_found(span: str) -> None:
         check(span)
 
 
-def test_every_relative_link_leads_somewhere() -> None:
-    pages = [*PAGES, ROOT / "CHANGELOG.md"]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)]+)\)", FENCE.sub("", text(page))):
-            if not target.startswith("https:"):
-                assert (page.parent / target.split("#")[0]).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", LINKING, ids=name_of)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(FENCE.sub("", text(page))):
+        if not target.startswith("https:"):
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
 
 
-def test_every_page_is_in_the_index() -> None:
-    linked = set(re.findall(r"\]\((\w+\.md)\)", text(ROOT / "docs/README.md")))
-    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+def test_readme_is_short() -> None:
+    assert len(text(README).splitlines()) <= LINES
+
+
+def test_every_page_is_in_the_index_and_in_the_readme() -> None:
+    for index in (ROOT / "docs/README.md", README):
+        targets = {index.parent / target for target in LINK.findall(text(index))}
+        missing = [name_of(page) for page in (*USE, *BUILD) if page not in targets]
+        assert missing == [], index
+
+
+def test_the_readme_has_every_command() -> None:
+    readme = text(README)
+    for command in doors()["COMMANDS"]:
+        assert re.search(rf"`python src {command}\b", readme), command
+
+
+def test_every_target_is_on_a_page() -> None:
+    pages = " ".join("\n".join(map(text, PAGES)).split())
+    targets = {target for target in TARGETS if not target.startswith("venv")} - {"clean"}
+    assert [target for target in targets if not re.search(rf"\bmake {target}\b", pages)] == []
+
+
+def test_the_readme_draws_the_tree() -> None:
+    (tree,) = [block for block in blocks(README, "text") if "src/\n" in block]
+    named = re.findall(r"^( *)([\w.]+/?)", tree, re.MULTILINE)
+    shown: set[str] = set()
+    above: list[str] = []
+    for indent, name in named:
+        above = [*above[: len(indent) // 2], name]
+        shown.add("".join(above))
+    rooms = [path.parent for path in (*SRC.glob("*/*.py"), *SRC.glob("thaw/*/*.py"))]
+    assert {f"{name_of(room)}/" for room in rooms} <= shown
+    assert [name for name in shown if not (ROOT / name).exists()] == []
+
+
+def test_the_page_says_what_an_edit_reruns() -> None:
+    page = text(PIPELINE)
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page.split("\n## Code\n")[1], re.MULTILINE))
+    for package in (path for path in (SRC / "thaw").iterdir() if (path / "__init__.py").exists()):
+        folder = f"src/thaw/{package.name}"
+        stages = [name for name, stage in STAGES.items() if folder in stage["deps"]]
+        told = rows[package.name]
+        assert (["none"] if told.startswith("none") else re.findall(r"`(\w+)`", told)) == (
+            stages or ["none"]
+        ), package.name
+
+
+def test_the_pages_say_what_dvc_calls_a_metric() -> None:
+    called = {
+        path: options
+        for stage in STAGES.values()
+        for each in stage.get("metrics", [])
+        for path, options in each.items()
+    }
+    row = re.search(r"^\| `(.+)` \| what DVC calls a metric", text(PIPELINE), re.MULTILINE)
+    assert row
+    assert set(called) == {row[1]}
 
 
 def test_the_examples_of_datasets() -> None:
-    examples = blocks(ROOT / "docs/datasets.md", "yaml")
+    examples = blocks(ROOT / "docs/build/datasets.md", "yaml")
     assert len(examples) == 2
     for example in examples:
-        catalogue.entry(yaml.safe_load(example), "leaves")
+        catalogues.check(yaml.safe_load(example), catalogue.Entry, "the example")
+
+
+def test_the_page_explains_every_field_of_a_dataset() -> None:
+    page = text(ROOT / "docs/build/datasets.md")
+    for field in catalogue.Entry.model_fields:
+        assert re.search(rf"^\| (`\w+`, )?`{field}`(, `\w+`)? \|", page, re.MULTILINE), field
+    for field in catalogue.Table.model_fields:
+        assert f"`{field}`" in page, field
+    for layout in get_args(catalogue.Entry.model_fields["layout"].annotation):
+        assert f"`{layout}`:" in page, layout
+
+
+@pytest.mark.parametrize("folder", ["datasets", "weights"])
+def test_a_catalogue_s_file_says_where_its_fields_are_explained(folder: str) -> None:
+    files = list((ROOT / folder).glob("*.yaml"))
+    assert files
+    for path in files:
+        comment = "\n".join(text(path).splitlines()[:2])
+        (page,) = re.findall(r"docs/build/\w+\.md", comment)
+        assert (ROOT / page).is_file()
+
+
+def test_the_page_names_every_licence() -> None:
+    page = text(ROOT / "docs/build/datasets.md")
+    for name in catalogues.names(ROOT / "datasets"):
+        assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), name
+    page = text(ROOT / "docs/build/networks.md")
+    for name in catalogues.names(ROOT / "weights"):
+        for entry in weights.catalogued(ROOT / "weights", name).values():
+            row = re.search(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+            assert row, name
+            assert entry.licence in row[0], name
 
 
 def test_the_example_of_weights() -> None:
-    (example,) = blocks(ROOT / "docs/networks.md", "yaml")
-    for base_model, entries in yaml.safe_load(example).items():
-        assert base_model in text(ROOT / "weights.yaml")
-        for entry in entries.values():
-            weights.Entry.model_validate(entry)
+    (example,) = blocks(ROOT / "docs/build/networks.md", "yaml")
+    catalogues.check(yaml.safe_load(example), dict[str, weights.Entry], "the example")
 
 
 def test_the_numbers_in_the_drawing() -> None:
-    drawing = text(ROOT / "docs/cache.svg")
+    drawing = text(ROOT / "docs/build/cache.svg")
     base = backbones.build("MobileNetV2", 300)
     boundary = backbones.boundary(base, 100)
     last = len(base.layers) - 1
@@ -263,7 +434,7 @@ def test_the_container_makes_what_the_makefile_makes() -> None:
 def test_the_hooks_are_pinned_tools_and_need_no_network() -> None:
     config = yaml.safe_load(text(ROOT / ".pre-commit-config.yaml"))
     assert [repository["repo"] for repository in config["repos"]] == ["local"]
-    pinned = {line.split("==")[0] for line in listed(ROOT / "requirements-dev.txt")}
+    pinned = set(re.findall(r"^([\w-]+)==", text(ROOT / "requirements-dev.txt"), re.MULTILINE))
     entries = [hook["entry"].split() for hook in config["repos"][0]["hooks"]]
     assert [hook["language"] for hook in config["repos"][0]["hooks"]] == ["system"] * len(entries)
     assert {entry[0] for entry in entries} == {"ruff", "mypy"} <= pinned

@@ -16,7 +16,7 @@ FEW = 30  # pictures of a class or subgroup
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A part of a whole, both counted."""
 
     part: int
     whole: int
@@ -41,8 +41,8 @@ class ClassScore:
 
     name: str
     pictures: int
-    recall: Share  # of its pictures, those predicted so
-    precision: Share  # of those predicted so, its pictures
+    recall: Share  # of the class's pictures, those predicted as it
+    precision: Share  # of the pictures predicted as the class, those of it
 
 
 def by_class(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[ClassScore]:

@@ -1,4 +1,4 @@
-"""Pictures of the data and of what a model says of it: samples, views, predictions, mistakes."""
+"""Draw the data and what a model says about it: samples, views, predictions, mistakes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from thaw.core.errors import one_line
 
 
 def code(value: object) -> str:
-    """Any text as code in Markdown: a name may hold what Markdown, HTML or a table would read."""
+    """Any text as code in Markdown, since a name may hold markup of Markdown, HTML or a table."""
     text = one_line(str(value))
     if text.strip() == text != "" and not re.search(r"[`|\\]", text):
         return f"`{text}`"
@@ -16,7 +16,7 @@ def code(value: object) -> str:
 
 
 def signed(value: float, form: str = ".4f") -> str:
-    """With + or −, so that no colour need say it."""
+    """With + or −, so that the sign needs no colour."""
     text = f"{value:+{form}}"
     return text.replace("-", "−") if re.search("[1-9]", text) else text.lstrip("+-")
 

@@ -17,8 +17,9 @@ from thaw.pictures.decoding import Pixels
 
 mpl.use("Agg")
 mpl.rcdefaults()  # not those of the user's matplotlibrc
-mpl.rcParams["font.family"] = "DejaVu Sans"  # Matplotlib's own, and no other for what it lacks
-# Blue and vermilion of Okabe and Ito's palette: told apart by colour-blind people, and in grey.
+mpl.rcParams["font.family"] = "DejaVu Sans"  # Matplotlib's own font, without fallbacks
+# Blue and vermilion of Okabe and Ito's palette: colour-blind people can tell them apart, and so can
+# readers of a grey print.
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
 DPI = 100
 
@@ -66,7 +67,7 @@ def learning_curves(
 
 
 def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -> None:
-    """A probe's accuracy by depth; below it what thawing from there trains, and how long it takes.
+    """A probe's accuracy by depth; below it what thawing there trains, and how long that takes.
 
     Args:
         rows: with block, accuracy, standard_error, fine_tune_at, parameters and seconds.
@@ -181,7 +182,7 @@ def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> 
 
 
 def _short(text: str, longest: int) -> str:
-    """A class's name may be as long as a file's, and would leave no place for the picture."""
+    """A class's name can be as long as a file's: cut it, so that the picture has room."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

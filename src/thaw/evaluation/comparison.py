@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Intervals = Mapping[str, Sequence[float]]  # low and high of each score
 Groups = Mapping[str, Mapping[str, float]]  # pictures and accuracy of each
-COMPARED = {"head": "head only", "fine_tuned": "fine-tuned"}  # that are compared, and their titles
+COMPARED = {"head": "head only", "fine_tuned": "fine-tuned"}  # the models, and their titles
 KINDS = ("label", "subgroup")  # of groups
 CURVE_POINTS = 500
 TITLES = {
@@ -93,8 +93,8 @@ def evaluate(
 def curve(kind: str, labels: Labels, probabilities: Array) -> list[tuple[float, float, float]]:
     """Points of a "roc" (FPR, TPR, threshold) or "pr" (recall, precision, threshold) curve.
 
-    Of the second class where there are two; with more, of all classes pooled (micro-average).
-    At most 500 points are kept.
+    With two classes it is the second's; with more, that of all classes pooled (micro-average).
+    Keeps at most 500 points.
     """
     classes = probabilities.shape[1]
     truth = np.eye(classes, dtype=bool)[labels]

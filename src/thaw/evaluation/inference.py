@@ -54,7 +54,7 @@ class Classifier:
             self.resize: str = json.loads(facts["resize"])
             self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
-        except Exception as error:  # ONNX Runtime's errors share no class
+        except Exception as error:  # ONNX Runtime's errors have no common class
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
@@ -87,7 +87,7 @@ class Classifier:
         return outputs
 
     def probabilities(self, pixels: decoding.Pixels) -> Array:
-        """(classes,) of one picture, averaged over the symmetric views the model was made for."""
+        """(classes,) of one picture, averaged over the symmetric views that the model asks for."""
         views = [augmentation.symmetric(pixels, *symmetry) for symmetry in self.symmetries]
         mean: Array = probabilities(self.logits(np.stack(views))).mean(axis=0)
         return mean

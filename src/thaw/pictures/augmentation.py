@@ -37,7 +37,7 @@ class Augmentation:
 
     @property
     def count(self) -> int:
-        """Views of each picture that differ: never more than there are, where none is random."""
+        """Different views of each picture: without rotation, no more than there are."""
         return self.views if self.rotation else min(self.views, len(self.symmetries))
 
 

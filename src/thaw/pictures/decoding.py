@@ -1,4 +1,4 @@
-"""Pictures: decode, make upright, resize, and draw augmented views."""
+"""Decode pictures, make them upright, resize them."""
 
 import hashlib
 import stat
@@ -21,12 +21,12 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 
 # Ten times a 24-megapixel photograph; a picture that declares more is refused unread.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 240_000_000
-# Of pictures with more, one is decoded at a time: memory then doesn't grow with the cores.
+# Pictures larger than that are decoded one at a time, so that memory doesn't grow with the cores.
 LARGE = 50_000_000
-# Whatever the name says. Not all that Pillow knows: for EPS it starts Ghostscript.
+# Whatever the name says. Pillow knows more formats, but for EPS it starts Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _one_large = threading.Lock()
-# Filters are the process's own: set here, once, since threads decode pictures.
+# Warning filters belong to the process: set them here, once, since threads decode pictures.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -42,8 +42,8 @@ class BadImageError(ThawError):
 def read(path: Path) -> Image.Image:
     """Decode a picture to upright RGB.
 
-    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8, and of an
-    animation the first frame is taken.
+    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8, and an
+    animation gives its first frame.
 
     Raises:
         BadImageError: when the file is missing, empty, truncated, too large or not a picture.
@@ -57,7 +57,7 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
     """As `read`; while the block runs no other large picture is decoded."""
     try:
         kind = path.stat().st_mode
-        if not stat.S_ISREG(kind):  # a pipe would be waited for, a device read for ever
+        if not stat.S_ISREG(kind):  # reading a pipe would wait, and a device would never end
             raise ValueError("a folder" if stat.S_ISDIR(kind) else "not an ordinary file")
         with Image.open(path, formats=FORMATS) as opened:
             pixels = opened.width * opened.height
@@ -82,7 +82,7 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
 
 
 def _upright(opened: ImageFile.ImageFile) -> Image.Image:
-    """The whole picture, upright, in RGB; copied no more often than need be."""
+    """The whole picture, upright, in RGB; copied no more often than needed."""
     scaled = any(";" in str(tile.args) for tile in opened.tile)  # samples of other than 8 bits
     opened.load()
     transparent = opened.info.get("transparency")

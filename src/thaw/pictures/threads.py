@@ -10,7 +10,7 @@ from thaw.pictures.decoding import R, T
 def in_threads(
     work: Callable[[T], R], items: Iterable[T], threads: int | None = None, ahead: int | None = None
 ) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results waiting, so that memory stays flat.
+    """Map in threads, in order; at most `ahead` results wait, so that memory stays flat.
 
     By default there are as many threads as cores, and four results a thread may wait.
     """

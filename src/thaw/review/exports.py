@@ -33,7 +33,7 @@ HEAD = ("REDUCE_MAX", "MEAN", "CONCATENATION", "SUB", "MUL", "FULLY_CONNECTED")
 
 @dataclass(frozen=True)
 class Way:
-    """What of a network is in 8-bit integers, in words, and what stays in float32 for that."""
+    """The part of a network that is in 8-bit integers, in words, and what stays in float32."""
 
     about: str
     operators: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ WAYS = (
 def save_saved_model(model: keras.Model, folder: Path) -> None:
     """Write a SavedModel with the signature `serving_default`: `picture` in, `logits` out."""
     module = tf.Module()
-    # Not `variables`, among which are random states that dropout has and inference doesn't use.
+    # Not `variables`: they include dropout's random states, which inference doesn't use.
     module.weights = model.weights
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
     module.classify = tf.function(
@@ -106,7 +106,7 @@ def to_int8(model: keras.Model, pictures: Callable[[], Iterable[Array]], way: Wa
 def _converter(model: keras.Model) -> Any:
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
     function = tf.function(lambda picture: model(picture, training=False), signature)
-    # As constants: batch normalisation is then folded, and calibration can run.
+    # As constants, so that batch normalisation is folded and calibration can run.
     frozen = private.constants_of(function.get_concrete_function())
     named = tf.function(lambda picture: {"logits": frozen(picture)[0]}, signature)
     return tf.lite.TFLiteConverter.from_concrete_functions(
@@ -179,7 +179,7 @@ def _interpreter(content: bytes) -> Any:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the converter's C++ writes past Python; what it fails with is raised."""
+    """Silence what the converter's C++ writes past Python; its errors are raised."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -18,7 +18,7 @@ from thaw.pictures import augmentation, decoding
 Heat = NDArray[np.float32]  # (S, S), from 0, nothing, to 1, the most
 Symmetry = tuple[int, bool, bool]
 POOLING = re.compile(r"(?:average|max)_pooling_(\d+)|flatten")
-PALETTE = mpl.colormaps["inferno"]  # told apart by colour-blind people, and in grey
+PALETTE = mpl.colormaps["inferno"]  # readable for colour-blind people, and in grey
 STRENGTH = 0.7  # of the colour where the heat is greatest
 
 
@@ -29,7 +29,7 @@ class Explainer:
         """Cut it.
 
         Args:
-            classifier: as `models.classifier` makes it.
+            classifier: as `classifiers.classifier` makes it.
 
         Raises:
             ThawError: when its head doesn't pool or flatten feature maps.
@@ -53,13 +53,13 @@ class Explainer:
         Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391) of each map A that the
         head reads: sum_k a_k A_k, where a_k is the mean over all places of the slope of the class's
         logit by channel k. The maps of several depths are scaled to the picture, each by its own
-        number of places, and summed: so for a linear head on averages, the mean of the sum is the
-        maps' whole part in the logit. What speaks against the class is cut off.
+        number of places, and summed. So for a linear head on averages, the mean of the sum is all
+        that the maps add to the logit. What speaks against the class is cut off.
 
         Args:
             pixels: (S, S, 3) from 0 to 255.
             label: the class's number.
-            symmetries: of the views, as `images.Augmentation.symmetries` gives them.
+            symmetries: of the views, as `Augmentation.symmetries` gives them.
         """
         views = np.stack([augmentation.symmetric(pixels, *symmetry) for symmetry in symmetries])
         seen = self._seen(tf.constant(views, tf.float32), label).numpy()

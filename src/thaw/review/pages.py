@@ -21,7 +21,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 QUALITY = 70  # of WebP
 BOX, TALL, ACROSS, DOWN = 150, 38, 190, 74  # of the drawing of the stages
 HEIGHT = 290  # of a chart
-# Dragging moves what a mouse is over; a finger scrolls the page, and so does the wheel alone.
+# A mouse drags the chart; a finger scrolls the page, and so does the wheel alone.
 ZOOM = {
     "name": "zoom",
     "select": {
@@ -50,13 +50,13 @@ def drawing(stages: Mapping[str, str], edges: Iterable[tuple[str, str]]) -> Draw
 
     Args:
         stages: what each does.
-        edges: (earlier, later); those that follow from others are left out.
+        edges: (earlier, later); an edge that follows from others is left out.
     """
     graph = networkx.DiGraph()
     graph.add_nodes_from(sorted(stages))
     graph.add_edges_from(sorted(edges))
     graph = networkx.transitive_reduction(graph)
-    late = networkx.topological_generations(graph.reverse())  # each as near as can be to the next
+    late = networkx.topological_generations(graph.reverse())  # each as near to the next as possible
     rows = [sorted(row) for row in late][::-1]
     width = ACROSS * max(len(row) for row in rows)
     places: dict[str, tuple[float, int]] = {}
@@ -77,7 +77,7 @@ def drawing(stages: Mapping[str, str], edges: Iterable[tuple[str, str]]) -> Draw
 
 
 def grouped(params: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Parameters by group, those of none first."""
+    """Parameters by group; those without a group come first."""
     single = {name: value for name, value in params.items() if not isinstance(value, dict)}
     groups = [("general", single)]
     groups += [(name, value) for name, value in params.items() if isinstance(value, dict)]
@@ -94,7 +94,7 @@ def _plain(value: object) -> str:
 def scores(
     values: Sequence[Mapping[str, float]], intervals: Sequence[Mapping[str, Sequence[float]]]
 ) -> list[dict[str, Any]]:
-    """A row a metric: for each model its value, its interval, and both in percent of a bar.
+    """A row for each metric: each model's value and interval, and both in percent of a bar.
 
     Args:
         values: of each model.

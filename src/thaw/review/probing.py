@@ -1,6 +1,6 @@
 """Where features stop being general: a linear probe on the pooled output of every block.
 
-Alain and Bengio (2016), arXiv:1610.01644, probe every layer so; Yosinski et al. (2014),
+Alain and Bengio (2016), arXiv:1610.01644, probe every layer like this; Yosinski et al. (2014),
 arXiv:1411.1792, find that features go from general to specific with depth.
 """
 
@@ -69,8 +69,8 @@ class Depth:
     accuracy: float  # of the probe, on the validation pictures
     standard_error: float
     fine_tune_at: str | None  # the first layer with weights after the block
-    parameters: int  # that training from there changes, the head's among them; 0 for none
-    seconds: float  # of an epoch from there, the block's output being cached; 0 for none
+    parameters: int  # numbers that training from there changes, the head's included; 0 for none
+    seconds: float  # of an epoch from there with the block's output cached; 0 for none
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def part(pooled: Array, channels: Sequence[int], depth: int) -> Array:
 def probe(features: Array, labels: Labels, balanced: bool, seed: int) -> Pipeline:
     """A logistic regression on standardised features.
 
-    Its regularisation is the one, of `STRENGTHS`, with the best accuracy in cross-validation within
-    these pictures; of equal ones the strongest.
+    Cross-validation within these pictures chooses its regularisation among `STRENGTHS`: the one of
+    best accuracy, and the strongest of equal ones.
 
     Args:
         features: (pictures, D) of the training pictures.
@@ -200,7 +200,7 @@ def probe(features: Array, labels: Labels, balanced: bool, seed: int) -> Pipelin
 
 
 def standard_error(accuracy: float, pictures: int) -> float:
-    """Of a share of that many pictures: sqrt(p (1 - p) / n)."""
+    """The standard error of a share of so many pictures: sqrt(p (1 - p) / n)."""
     return math.sqrt(accuracy * (1 - accuracy) / pictures)
 
 
@@ -220,7 +220,7 @@ def depth(
 
 
 def multiply_adds(base: keras.Model, index: int) -> int:
-    """Multiplications that the layers above one take for a picture, without element-wise ones."""
+    """Multiplications of the layers above one for a picture, without element-wise ones."""
     return sum(
         math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
         for layer in base.layers[index + 1 :]
@@ -230,7 +230,7 @@ def multiply_adds(base: keras.Model, index: int) -> int:
 
 
 def thaw_above(classifier: keras.Model, base: keras.Model, index: int) -> int:
-    """Thaw the layers after one; how many numbers training then changes. None for no layer."""
+    """Thaw the layers after one; count the numbers that training then changes, 0 without layers."""
     backbones.freeze_below(base, index + 1 if first_after(base, index) else None)
     if first_after(base, index) is None:
         return 0
@@ -274,12 +274,12 @@ def seconds_a_step(
 
 
 def spread(count: int) -> list[int]:
-    """Some of `count` places, the first and the last among them, at even distances."""
+    """Some of `count` places at even distances, the first and the last among them."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, MEASURED))})
 
 
 def interpolate(work: Sequence[int], measured: Mapping[int, float]) -> list[float]:
-    """The time at every depth from that at some, in proportion to the work between these.
+    """The time at every depth, from the time at some, in proportion to the work between them.
 
     Args:
         work: multiplications at each depth, fewer with depth.

@@ -129,7 +129,7 @@ def paired_noise(pair: Pair) -> tuple[dict[str, Noise], metrics.Comparison]:
 def unpaired_noise(
     before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
 ) -> dict[str, Noise]:
-    """By the intervals of both sides: chance where they overlap, which is on the safe side."""
+    """By the intervals of both sides: where they overlap, a change is called chance, for safety."""
     return {
         name: Noise(before[name][0] <= after[name][1] and after[name][0] <= before[name][1])
         for name in before.keys() & after.keys()
@@ -154,7 +154,7 @@ def flips(found: Pair, paths: Sequence[str], classes: Sequence[str]) -> list[Fli
 
 
 def word(name: str, change: float) -> str:
-    """What a metric's change is worth, as far as four digits show."""
+    """What a metric's change is worth, as far as four digits show it."""
     if not re.search("[1-9]", f"{change:.4f}"):
         return "same"
     return "better" if (change < 0) == (name in LOWER_IS_BETTER) else "worse"
@@ -165,7 +165,7 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tup
     first, second = dict(recipes.leaves(before)), dict(recipes.leaves(after))
     for name in dict.fromkeys((*first, *second)):
         one, other = first.get(name, ABSENT), second.get(name, ABSENT)
-        if one != other and str(one) != str(other):  # PyYAML reads 1e-05 as text, 0.00001 not
+        if one != other and str(one) != str(other):  # PyYAML reads 1e-05 as text
             yield name, one, other
 
 
@@ -253,5 +253,5 @@ def flipped(found: Sequence[Flip]) -> str:
 
 
 def caption(flip: Flip) -> str:
-    """What stands below a picture that flipped: one line, for which `plots.grid` has the place."""
+    """The one line below a picture that flipped, for which `plots.grid` has room."""
     return f"{flip.before} {flip.share_before:.0%} → {flip.after} {flip.share_after:.0%}"

@@ -25,7 +25,7 @@ Read = TypeVar("Read")
 
 @dataclass
 class Revision:
-    """A run; `missing` gathers a sentence for each file of it that was looked for in vain."""
+    """A run; `missing` gathers a sentence for each of its files that wasn't found."""
 
     name: str
     repo: Repo
@@ -67,7 +67,7 @@ class Revision:
         return folder / path.name
 
     def stale(self) -> list[str]:
-        """The parameters that changed since the stages ran which read them."""
+        """The parameters that changed after the stages that read them ran."""
         found: set[str] = set()
         for dependency in self.repo.index.deps:
             if isinstance(dependency, ParamsDependency):

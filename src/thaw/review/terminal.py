@@ -5,9 +5,9 @@ from typing import Any
 
 import plotext
 
-# Told apart by shape and by colour: blue and orange of the 256, on dark ground and on light.
+# Shape and colour tell them apart: blue and orange of the 256, on dark ground and on light.
 PARTS = {"train": ("training", "•", 33), "validation": ("validation", "x", 208)}
-SMALLEST = (40, 16)  # columns and lines; in less, no curves are drawn
+SMALLEST = (40, 16)  # columns and lines; where there are fewer, no curves are drawn
 Row = dict[str, float]
 
 
@@ -20,14 +20,14 @@ def learning_curves(
         history: a row an epoch, at least one: epoch, train_loss, validation_loss, train_accuracy,
             validation_accuracy.
         fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
-        size: columns and lines to fill; where they are too few, the words alone.
+        size: columns and lines to fill; where they are too few, it gives the words alone.
         colour: whether colours may be written, which are control codes.
     """
     text = words(history, fine_tuning_starts)
     width, height = size
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return text
-    plotext.terminal.limit(False, False)  # it would cut at a size that it finds itself
+    plotext.terminal.limit(False, False)  # otherwise it cuts at a size that it finds out itself
     figure = plotext.figure
     figure.clear()
     figure.plot_size(width, height - len(text.splitlines()))
@@ -45,7 +45,7 @@ def _draw(
     fine_tuning_starts: int | None,
     colour: bool,
 ) -> None:
-    axes.theme("colorless")  # none but those given here: the ground stays the terminal's
+    axes.theme("colorless")  # no colours but those given here: the background stays the terminal's
     epochs = [row["epoch"] for row in history]
     every: list[float] = []
     keys = []
