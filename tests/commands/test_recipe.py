@@ -47,8 +47,7 @@ def test_a_recipe_fits_the_parameters_there_are(name: str) -> None:
     merged = recipes.merge(DEFAULTS, found.params)
     params.parse(merged)
     assert found.measured != "not yet"
-    datasets = yaml.safe_load((ROOT / "datasets.yaml").read_text(encoding="utf-8"))
-    assert merged["dataset"] in datasets
+    assert merged["dataset"] in catalogues.names(ROOT / "datasets")
 
 
 def test_the_probe_names_recipes_that_there_are() -> None:

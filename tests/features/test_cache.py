@@ -17,6 +17,7 @@ from thaw.core.errors import ThawError
 from thaw.datasets.labels import Labelled
 from thaw.features import cache
 from thaw.networks import backbones, onnx_export
+from thaw.networks.pooling import pool
 from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.splitting import screening

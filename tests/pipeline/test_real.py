@@ -25,9 +25,8 @@ pytestmark = pytest.mark.real
 
 
 def prepare(folder: Path, **changes: object) -> None:
-    for name in ("src", "datasets.yaml", "weights.yaml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, folder / name)
+    for name in ("src", "datasets", "weights"):
+        shutil.copytree(ROOT / name, folder / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL | changes
     params["head"]["epochs"], params["fine_tune"]["epochs"] = 15, 1
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -35,14 +34,14 @@ def prepare(folder: Path, **changes: object) -> None:
 
 def run(folder: Path, *stages: str) -> None:
     for stage in stages:
-        command = [sys.executable, f"src/{stage}.py"]
+        command = [sys.executable, "src", stage]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def accuracy(folder: Path) -> dict[str, float]:
     scores = json.loads((folder / "metrics/evaluation.json").read_text(encoding="utf-8"))
-    return {name: scores[name]["accuracy"] for name in ("head", "fine_tuned")}
+    return {name: scores["test"][name]["accuracy"] for name in ("head", "fine_tuned")}
 
 
 @pytest.fixture(scope="module")

@@ -259,8 +259,8 @@ class Tiny:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("datasets.yaml", "weights.yaml"):
-            shutil.copyfile(ROOT / name, folder / name)
+        for name in ("datasets", "weights"):
+            shutil.copytree(ROOT / name, folder / name)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | {
             "dataset": "folder",
             "source": str(folders(folder / "pictures", "a", "b", each=30)),

@@ -1,4 +1,4 @@
-"""Datasets: an entry of `datasets.yaml` becomes a folder of pictures and a table of labels."""
+"""Lay a dataset out as a folder of pictures and a table of labels."""
 
 import csv
 import io
