@@ -191,7 +191,9 @@ def test_what_is_read_is_data_and_never_code() -> None:
                 assert options.get("shell", "False") == "False", place
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-demo", "requirements-dev"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-recipes", "requirements-demo", "requirements-dev"]
+)
 def test_what_is_named_is_pinned(name: str) -> None:
     pinned = listed(ROOT / f"{name}.txt")
     assert [
