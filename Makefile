@@ -1,73 +1,110 @@
-# make repro   the whole pipeline on real data, the result printed
-# make test    lint, types and tests
-# make recipes lists the published systems; make recipe NAME=vgg16-adam [SET="…"] [AS=…] runs one
-# make probe   the depth at which features stop being general: where fine_tune_at should lie
-# make report  this folder beside another revision or experiment, for a pull request: report/
-# make watch   the learning curves in the terminal while dvc repro runs in another
-# make page    the current run as one HTML file that fetches nothing: page/index.html
-# make demo    a page on this machine where a dropped photo gets its class and heat map
-# make export  the model as SavedModel, LiteRT and 8-bit LiteRT, compared: export/
-# make bench   plain Keras beside Thaw, and memory against size; make bench-quick for a look
-# All make .venv from the pinned requirements first. Then: source .venv/bin/activate
+# make repro        the whole pipeline on real data, the result printed; make alone does the same
+# make test         lint, types and all tests
+# make quick        lint, types and the tests that take a moment, for while you edit
+# make lint         lint and types
+#
+# make compare      experiments side by side: [BASE=main] [NAMES="vgg16-adam codes-svm"]
+# make report       two runs for a pull request, in report/: [BASE=main] [HEAD=vgg16-adam]
+# make watch        the learning curves in the terminal, while dvc repro runs in another
+# make page         the current run as one HTML file that fetches nothing: page/index.html
+# make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
+# make export       the model in other formats, in export/: [FORMATS="saved_model tflite int8"]
+# make probe        the depth at which features stop being general: where fine_tune_at should lie
+#
+# make recipes      the published systems: what they report, what was measured here
+# make recipe       run one as an experiment: NAME=codes-svm [AS=mine] [SET="seed=2 batch_size=8"]
+#
+# make bench        plain Keras beside Thaw, and memory against size: [SOURCE=file:///…/pets.zip]
+# make bench-quick  the same with few pictures, for a look
+#
+# make venv         .venv with the pinned packages, which all of these make first where they need it;
+#                   for commands of your own: source .venv/bin/activate
+# make venv-dev     .venv with what the tests need too
+# make venv-demo    .venv with what the demo needs too
+# make lock         pin anew what the requirements*.in name
+# make clean        remove .venv and the caches of ruff, mypy and pytest
 
-BASE ?= main
-HEAD ?= workspace
-BIN := $(CURDIR)/.venv/bin
-export PATH := $(BIN):$(PATH)
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+.PHONY: repro test quick lint compare report watch page demo export probe recipes recipe \
+	bench bench-quick venv venv-dev venv-demo lock clean help
+.NOTPARALLEL: # two targets may want to install into .venv
 
-.PHONY: repro test recipes recipe probe report watch page demo export bench bench-quick venv venv-demo venv-dev lock clean
+# The variables above are taken from make's own command line alone: make brings some along (AS), and
+# many an environment holds others (HEAD, NAME). Here they become words for the shell, in single
+# quotes; nothing where they aren't given. `override` holds against `make -e`.
+override define newline
+
+
+endef
+override quote = '$(subst ','\'',$(subst $(newline), ,$1))'
+# As one word; after an option's name; each of its words by itself.
+override given = $(if $(filter command,$(origin $1)),$(if $(value $1),$(call quote,$(value $1))))
+override option = $(if $(call given,$2),$1=$(call given,$2))
+override each = $(if $(call given,$1),-- $(foreach word,$(value $1),$(call quote,$(word))))
+
+# No command sees these variables, make's own, or those that would send Python or pip elsewhere.
+unexport AS BASE FORMATS HEAD NAME NAMES PORT SET SOURCE
+unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
+unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
+unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
+override PATH := $(abspath .venv/bin):$(PATH)
+export PATH
 
 repro: venv
 	@dvc repro
 	@cat metrics/evaluation.md
 
-test: venv-dev
+test: lint
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+quick: lint
+	pytest -m "not slow"
+
+lint: venv-dev
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-recipes: venv
-	@python src/recipe.py
+compare: venv
+	@python src compare $(call option,--base,BASE) $(call each,NAMES)
 
-# As a DVC experiment of that name, or of the name AS. Parameters of one's own go into SET:
-# make recipe NAME=vgg16-adam SET="source=file:///…/cats_and_dogs_filtered.zip batch_size=64"
-recipe: venv
-	@python src/recipe.py $(if $(AS),--name "$(AS)") "$(NAME)" $(SET)
+# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace.
+report: venv
+	@python src report -- $(or $(call given,BASE),main) $(call given,HEAD)
+
+# Of an experiment that runs in a copy: python src watch --experiment
+watch: venv
+	@python src watch
+
+page: venv
+	@python src page
+
+demo: venv-demo
+	@python src demo $(call option,--port,PORT)
+
+export: venv
+	@python src export $(call each,FORMATS)
 
 probe: venv
 	@dvc repro --quiet split weights
-	@python src/probe.py
+	@python src probe
 
-# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace:
-# make report BASE=main HEAD=vgg16-adam
-report: venv
-	@python src/report.py "$(BASE)" "$(HEAD)"
+# The list needs a small part of requirements.txt.
+recipes:
+	@sh tools/venv.sh requirements-recipes.txt
+	@python src recipe
 
-# Of an experiment that runs in a copy: python src/watch.py --experiment
-watch: venv
-	@python src/watch.py
-
-page: venv
-	@python src/page.py
-
-# make export FORMATS="saved_model tflite int8", which are all, or some of them
-export: venv
-	@python src/export.py $(FORMATS)
-
-demo: venv-demo
-	@python src/demo.py $(if $(PORT),--port "$(PORT)")
-
-# Where the pictures are out of reach: make bench SOURCE=file:///…/cats_and_dogs_filtered.zip
-pictures = $(if $(SOURCE),--source "$(SOURCE)")
+# As an experiment of the recipe's name, or of the name AS. SET holds parameters of one's own, in
+# quotes where one has blanks: SET="source='/my pictures/pets.zip' batch_size=64"
+recipe: venv
+	@python src recipe $(call option,--name,AS) $(call option,--set,SET) \
+		-- $(or $(call given,NAME),'')
 
 bench: venv
-	@python benchmarks/bench.py $(pictures)
+	@python benchmarks/bench.py $(call option,--source,SOURCE)
 	@python benchmarks/memory.py
 
 bench-quick: venv
-	@python benchmarks/bench.py --quick $(pictures)
+	@python benchmarks/bench.py --quick $(call option,--source,SOURCE)
 
 venv:
 	@sh tools/venv.sh requirements.txt
@@ -78,12 +115,15 @@ venv-dev:
 venv-demo:
 	@sh tools/venv.sh requirements.txt requirements-demo.txt
 
-# Pin anew what requirements.in, requirements-demo.in and requirements-dev.in name.
 lock: venv-dev
 	pip install --quiet uv
-	for name in requirements requirements-demo requirements-dev; do \
-		uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt || exit; \
+	for name in requirements requirements-recipes requirements-demo requirements-dev; do \
+		uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt \
+			|| exit; \
 	done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+
+help:
+	@sed -n '/^$$/q; s/^#[ ]*$$//p; s/^# //p' Makefile

@@ -5,6 +5,7 @@ python src predict photos/
 python src COMMAND --help
 """
 
+import ast
 import fcntl
 import importlib
 import os
@@ -16,46 +17,50 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-STAGES = {
-    "download": "fetch the chosen dataset, verify it, lay it out with a table of labels",
-    "weights": "fetch the base model's pretrained weights",
-    "split": "check every picture, divide them into training, validation and test",
-    "extract_features": "run the frozen layers once over every view of every picture",
-    "train_head": "train the head on the cached features",
-    "fine_tune": "thaw the layers from fine_tune_at on and train them with the head",
-    "evaluate": "compare the head-only and the fine-tuned model on the test pictures",
-    "model_card": "say what the model is, was made from, can do and can't",
-}
-COMMANDS = {
-    "predict": "classify pictures: class and confidence of each",
-    "compare": "experiments side by side: what each changed, and what that did",
-    "report": "two runs side by side for a pull request: report/",
-    "page": "the current run as one HTML file: page/index.html",
-    "watch": "learning curves in the terminal, while a training runs",
-    "probe": "the depth at which features stop being general: where fine_tune_at should lie",
-    "recipe": "list the published systems, or run one as an experiment",
-    "demo": "a page on this machine where a dropped photo gets its class and heat map",
-    "export": "the model as SavedModel, LiteRT and 8-bit LiteRT: export/",
-}
+STAGES = (  # in the order in which `dvc repro` runs them
+    "download",
+    "weights",
+    "split",
+    "extract_features",
+    "train_head",
+    "fine_tune",
+    "evaluate",
+    "model_card",
+)
+COMMANDS = ("predict", "compare", "report", "page", "watch", "probe", "recipe", "demo", "export")
+BARE = (*STAGES, "probe")  # take no arguments
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
 
 def usage() -> str:
     width = max(map(len, (*STAGES, *COMMANDS)))
     lines = [str(__doc__).rstrip()]
-    for title, table in (
+    for title, names in (
         ("Commands:", COMMANDS),
         ("Stages, which `dvc repro` runs in this order:", STAGES),
     ):
-        lines += ["", title, *(f"  {name:<{width}}  {about}" for name, about in table.items())]
+        lines += ["", title, *(f"  {name:<{width}}  {purpose(name)}" for name in names)]
     return "\n".join(lines)
+
+
+def purpose(name: str) -> str:
+    """The first line of what a stage or command says of itself."""
+    line = docstring(name).partition("\n")[0]
+    line = line.removeprefix(f"Stage `{name}`: ").removesuffix(".")
+    return line[:1].lower() + line[1:]
+
+
+def docstring(name: str) -> str:
+    """Of a stage's or command's module, which isn't imported for it."""
+    folder = Path(__file__).with_name("stages" if name in STAGES else "commands")
+    return ast.get_docstring(ast.parse((folder / f"{name}.py").read_text("utf-8"))) or ""
 
 
 def check_packages(name: str) -> None:
     """End with a sentence where Thaw's packages aren't installed."""
     if find_spec(LIGHT.get(name, "keras")) is None:
         sys.exit(
-            f"error: {sys.executable} has none of Thaw's packages; run `make venv` once, then "
+            f"error: {sys.executable} lacks packages that Thaw needs; run `make venv` once, then "
             "`source .venv/bin/activate`, and try again"
         )
 
@@ -133,12 +138,13 @@ def main() -> None:
     from thaw.core.errors import ThawError, run, shortlist
 
     def chosen() -> None:
-        if name in STAGES and given:
+        if name in BARE and given in (["-h"], ["--help"]):
+            print(f"usage: python src {name}\n\n{docstring(name)}")
+        elif name in BARE and given:
             raise ThawError(
-                f"{' '.join(given)}: stage {name} takes no arguments; its parameters are in "
-                "params.yaml"
+                f"{' '.join(given)}: {name} takes no arguments; its parameters are in params.yaml"
             )
-        if name in STAGES:
+        elif name in STAGES:
             run_stage(name)
         elif name in COMMANDS:
             sys.argv = [f"python src {name}", *given]

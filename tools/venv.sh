@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 check='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
 # The stamp holds the checksum of all the files, which pin the same versions, and which of them are
-# installed: after `make test`, `make repro` has nothing to do.
+# installed: after `make test`, `make repro` has nothing to do. requirements-recipes.txt is a part of
+# requirements.txt.
 stamp=.venv/.requirements
 wanted=$(cat requirements*.txt | cksum)
 installed=
@@ -20,8 +21,8 @@ case $installed in
 esac
 missing=
 for file in "$@"; do
-    case $installed in
-    *" $file "*) ;;
+    case $file$installed in
+    *" $file "* | requirements-recipes.txt*" requirements.txt "*) ;;
     *) missing="$missing $file" ;;
     esac
 done
@@ -52,7 +53,11 @@ if ! .venv/bin/python -c "$check" >/dev/null 2>&1; then
     echo "making .venv with $("$python" --version)"
     "$python" -m venv .venv
 fi
-echo "installing $* into .venv (about 400 MB to download the first time)"
+case "$missing " in
+*" requirements.txt "*) size=" (about 400 MB to download the first time)" ;;
+*) size= ;;
+esac
+echo "installing${missing} into .venv$size"
 set_of_files=
 for file in "$@"; do
     set_of_files="$set_of_files --requirement $file"

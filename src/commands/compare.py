@@ -1,5 +1,6 @@
-"""Compare experiments: what each changed, both models' accuracy, the difference to the base.
+"""Compare experiments: what each changed, accuracies, the difference to the base.
 
+    make compare [BASE=main] [NAMES="brave-ivy old-fox"]
     python src compare                       the workspace and all experiments of this commit
     python src compare brave-ivy old-fox     these experiments or Git revisions
     python src compare --base main --md      for a pull request

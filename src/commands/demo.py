@@ -1,7 +1,9 @@
-"""Try the model: `make demo`, or `python src demo`; then open the address that it prints.
+"""Serve a page on this machine where a dropped photo gets its class and a heat map.
 
-A page on this machine alone, where a dropped photo gets a class, a confidence and a heat map. It
-shows the model of the current run, models/model.onnx and models/model.keras.
+    make demo
+
+Needs Streamlit, which `make demo` installs; then open the address that it prints. The page is for
+this machine alone, and shows the model of the current run: models/model.onnx, models/model.keras.
 """
 
 import argparse

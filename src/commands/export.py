@@ -1,4 +1,6 @@
-"""The model for where Keras is not: `make export`, or `python src export`; the folder export/.
+"""Write the model as SavedModel, LiteRT and 8-bit LiteRT, compared: export/.
+
+    make export
 
 SavedModel, LiteRT (tflite), and LiteRT in 8-bit integers (int8), each compared on the test pictures
 with the model in Keras. Takes the first way to integers that loses less than half a point of

@@ -1,7 +1,8 @@
-"""The current run as one HTML file: `make page`, or `python src page`.
+"""Write the current run as one HTML file: page/index.html.
 
-Reads what the stages wrote and writes page/index.html, which fetches nothing: it can be mailed, or
-opened from the disk.
+    make page
+
+Reads what the stages wrote. The file fetches nothing: it can be mailed, or opened from the disk.
 """
 
 import argparse

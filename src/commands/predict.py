@@ -1,4 +1,6 @@
-"""Classify pictures: `python src predict photos/ more.jpg`.
+"""Classify pictures: print the class and confidence of each.
+
+    python src predict photos/ more.jpg
 
 Exits with 1 when a picture can't be read; the others are classified all the same.
 """
@@ -19,7 +21,9 @@ from thaw.files.walking import SUFFIXES, walk
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "paths",
         nargs="+",

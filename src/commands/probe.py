@@ -1,4 +1,6 @@
-"""At which layer do the features stop being general? `make probe`, or `python src probe`.
+"""Find the depth where features stop being general, to set fine_tune_at: probe/.
+
+    make probe
 
 Reads params.yaml, the split and the base model's weights; writes probe/ and prints an advice on
 `fine_tune_at`. It isn't a stage: nothing follows from what it writes.

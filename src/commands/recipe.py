@@ -1,17 +1,22 @@
-"""List the recipes, or run one as a DVC experiment of its name.
+"""List the published systems, or run one as an experiment.
 
-    python src recipe
-    python src recipe vgg16-adam [--name NAME] [source=file:///… batch_size=64]
+    make recipes
+    make recipe NAME=vgg16-adam [AS=my-name] [SET="source=file:///… batch_size=64"]
+    python src recipe vgg16-adam [--name my-name] [source=file:///… batch_size=64]
 
-The recipe's parameters go over those committed in params.yaml. It runs in a copy of the repository
-that DVC makes, so that nothing here changes; `dvc exp apply NAME` brings the result here.
+The experiment has the recipe's name or the one given. The recipe's parameters go over those
+committed in params.yaml, and those given over both. It runs in a copy of the repository that DVC
+makes, so that nothing here changes; `dvc exp apply NAME` brings the result here.
 """
 
 import argparse
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import yaml
@@ -22,29 +27,60 @@ from thaw.core.errors import ThawError
 from thaw.files import catalogues
 from thaw.review import recipes
 
+WIDEST = 100  # columns of the list, in a wider terminal too
 
-def main() -> None:
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", nargs="?", help="a file of recipes/, without .yaml")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
     parser.add_argument("--name", help="of the experiment, instead of the recipe's")
-    given = parser.parse_args()
-    if given.recipe is None:
-        print(
-            recipes.table(
-                {
-                    name: recipes.read(workspace.RECIPES, name)
-                    for name in catalogues.names(workspace.RECIPES)
-                }
-            )
-        )
+    parser.add_argument(
+        "--set",
+        default="",
+        metavar="TEXT",
+        help="other parameters as one text, quoted as in a shell, as `make recipe` passes SET on",
+    )
+    parser.add_argument("--md", action="store_true", help="the list as a Markdown table")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.recipe is None and not given.name and not given.set:
+        show(given.md)
         return
-    run(given.recipe, given.settings, given.name or given.recipe)
+    if not given.recipe:
+        raise ThawError("give a recipe's name: `make recipe NAME=codes-svm`, or see `make recipes`")
+    run(given.recipe, [*words(given.set), *given.settings], given.name or given.recipe)
+
+
+def show(as_markdown: bool) -> None:
+    every = {
+        name: recipes.read(workspace.RECIPES, name) for name in catalogues.names(workspace.RECIPES)
+    }
+    if as_markdown:
+        print(recipes.table(every))
+        return
+    columns = shutil.get_terminal_size((WIDEST, 24)).columns
+    print(recipes.listing(every, min(columns, WIDEST)))
+    print("\nTo run one: make recipe NAME=codes-svm")
+
+
+def words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ThawError(
+            f"{text}: {str(error).lower()}; quote as in a shell: source='/my pictures/pets.zip'"
+        ) from None
 
 
 def run(recipe: str, settings: list[str], name: str) -> None:
+    if find_spec("dvc") is None:
+        raise ThawError("DVC is not installed here; run `make venv`, which installs it")
     overrides = recipes.read(workspace.RECIPES, recipe).params
     for text in settings:
         overrides = recipes.merge(overrides, recipes.setting(text))
@@ -63,7 +99,7 @@ def run(recipe: str, settings: list[str], name: str) -> None:
         for key, value in recipes.leaves(merged)
         if key not in same or same[key] != value
     ]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *words]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", f"--name={name}", *words]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)

@@ -1,4 +1,7 @@
-"""Compare two runs: `make report BASE=main`, or `python src report [BASE] [HEAD]`.
+"""Compare two runs for a pull request: report/.
+
+    make report [BASE=main] [HEAD=vgg16-adam]
+    python src report [BASE] [HEAD]
 
 BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace. Writes
 report/report.md and its pictures from what Git and DVC hold of both. No stage runs.

@@ -1,4 +1,6 @@
-"""Draw the learning curves in the terminal while they grow: `make watch`.
+"""Draw the learning curves in the terminal, while a training runs.
+
+    make watch
 
 Beside `dvc repro` in another terminal, until the training ends or Ctrl-C. With --experiment, those
 of the experiment that DVC began last in a copy: `dvc exp run --temp`, the queue, `make recipe`.

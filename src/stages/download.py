@@ -1,4 +1,4 @@
-"""Stage `download`: the chosen dataset to data/raw/."""
+"""Stage `download`: fetch the chosen dataset, verify it, list its labels: data/raw/."""
 
 import workspace
 from thaw.datasets import catalogue, layouts

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: head-only and fine-tuned model compared, to metrics/ and plots/.
+"""Stage `evaluate`: compare the head-only and the fine-tuned model: metrics/, plots/.
 
 Metrics are those of both models on the validation and the test pictures. All else is of the test
 pictures.

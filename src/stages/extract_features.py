@@ -1,4 +1,4 @@
-"""Stage `extract_features`: what the frozen layers compute for each picture, to data/features/."""
+"""Stage `extract_features`: run the frozen layers once over every view: data/features/."""
 
 import workspace
 from thaw.core.params import plain

@@ -1,4 +1,4 @@
-"""Stage `fine_tune`: the network thawed from `fine_tune_at` and trained on, to models/model.*."""
+"""Stage `fine_tune`: thaw the layers from `fine_tune_at` on and train them: models/model.*."""
 
 import keras
 

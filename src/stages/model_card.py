@@ -1,4 +1,4 @@
-"""Stage `model_card`: what the model is, was made from and can do, to models/model_card.md."""
+"""Stage `model_card`: say what the model is, was made from and can do: models/model_card.md."""
 
 import hashlib
 from pathlib import Path

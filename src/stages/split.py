@@ -1,4 +1,4 @@
-"""Stage `split`: every picture checked, and each assigned to training, validation or test."""
+"""Stage `split`: check pictures, divide them into training, validation and test: data/split.csv."""
 
 import workspace
 from thaw.datasets.labels import read_labels

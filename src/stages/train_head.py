@@ -1,4 +1,4 @@
-"""Stage `train_head`: a head on the cached bottleneck features, to models/head.*."""
+"""Stage `train_head`: train the head on the cached features: models/head.*."""
 
 import thaw.networks.quiet  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Stage `weights`: the base model's pretrained weights to data/weights/."""
+"""Stage `weights`: fetch the base model's pretrained weights: data/weights/."""
 
 import workspace
 from thaw.core.params import plain

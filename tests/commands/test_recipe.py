@@ -2,6 +2,8 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,7 +163,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["smal"], "smal: recipes/ has no recipe of that name; give one such as small"),
+        (["smal"], "smal: recipes/ has no smal.yaml; give one such as small"),
         (["small", "batch_size=0"], "recipes/small.yaml over params.yaml: batch_size: 0: give"),
         (["small", "batch_sise=8"], "did you mean batch_size?"),
         (["small", "batch_size"], "batch_size: give a parameter and its value"),
@@ -175,11 +177,73 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in printed
 
 
-def test_the_list_is_the_table() -> None:
-    done = subprocess.run(
-        [sys.executable, "src", "recipe"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert (
-        done.stdout.strip()
-        == recipes.table({name: recipes.read(FOLDER, name) for name in NAMES}).strip()
-    )
+def listed(*words: str) -> str:
+    return subprocess.run(
+        [sys.executable, "src", "recipe", *words],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_the_list_for_programs_is_the_table() -> None:
+    found = recipes.table({name: recipes.read(FOLDER, name) for name in NAMES})
+    assert listed("--md").strip() == found.strip()
+
+
+def test_the_list_fits_a_terminal() -> None:
+    printed = listed()
+    assert 90 < max(map(len, printed.splitlines())) <= 100
+    assert re.findall(r"^([\w-]+): ", printed, re.M) == NAMES
+    one_line = " ".join(printed.split())
+    for name in NAMES:
+        found = recipes.read(FOLDER, name)
+        words = f"{name}: {found.title} published {found.published} measured here "
+        words += f"{found.measured} differs {found.differs}"
+        assert " ".join(words.split()) in one_line
+
+
+@pytest.mark.parametrize("width", [20, 60])
+def test_a_narrow_list(width: int) -> None:
+    found = recipes.listing({name: recipes.read(FOLDER, name) for name in NAMES}, width)
+    long = [line for line in found.splitlines() if len(line) > width]
+    assert all(len(line[recipes.INDENT :].split()) <= 1 or ":" in line for line in long)
+    assert bool(long) == (width < 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        (" a=1  b=2 ", ["a=1", "b=2"]),
+        ("source='/my pictures/a.zip' seed=2", ["source=/my pictures/a.zip", "seed=2"]),
+        ('a="b c"', ["a=b c"]),
+        (r"a=b\ c", ["a=b c"]),
+        ("a=$HOME#x;`id`", ["a=$HOME#x;`id`"]),
+    ],
+)
+def test_words_are_quoted_as_in_a_shell(text: str, found: list[str]) -> None:
+    assert recipe.words(text) == found
+
+
+@pytest.mark.parametrize("text", ["a='b", 'a="b', "a=b\\"])
+def test_what_is_not_closed_is_a_sentence(text: str) -> None:
+    with pytest.raises(ThawError, match=r"no (closing quotation|escaped character); quote as in"):
+        recipe.words(text)
+
+
+@pytest.mark.parametrize("words", [["--name", "mine"], ["--set", "seed=2"], ["", "--md"]])
+def test_options_without_a_recipe_are_a_sentence(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipe", *words])
+    with pytest.raises(ThawError, match="give a recipe's name"):
+        recipe.main()
+
+
+def test_without_dvc_a_recipe_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "find_spec", lambda _: None)
+    with pytest.raises(ThawError, match="DVC is not installed here; run `make venv`"):
+        recipe.run("codes-svm", [], "codes-svm")

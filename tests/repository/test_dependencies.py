@@ -13,7 +13,6 @@ from places import ROOT
 from thaw.core.params import Params
 
 SRC = ROOT / "src"
-OWN_PRIVATE: set[str] = set()
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PACKAGES = (  # each imports those before it, and no other
     "core",
@@ -174,8 +173,7 @@ def test_private_names_of_other_packages_are_read_in_one_file_alone() -> None:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Attribute) and re.match(r"_(?!_)", node.attr):
                 owner = ast.unparse(node.value)
-                own = owner in ("self", "cls") or owner.split(".")[0] in OWN_PRIVATE
-                assert own, f"{path}, line {node.lineno}: {owner}.{node.attr}"
+                assert owner in ("self", "cls"), f"{path}, line {node.lineno}: {owner}.{node.attr}"
             if isinstance(node, ast.ImportFrom) and path.name != "private.py":
                 inner = f"{node.module}."
                 assert not re.match(r"(tensorflow\.(python|core)|keras\.src|tf2onnx\.\w+)\.", inner)
@@ -236,7 +234,9 @@ def test_what_is_read_is_data_and_never_code() -> None:
                 assert options.get("shell", "False") == "False", place
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-demo", "requirements-dev"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-recipes", "requirements-demo", "requirements-dev"]
+)
 def test_what_is_named_is_pinned(name: str) -> None:
     pinned = listed(ROOT / f"{name}.txt")
     assert [

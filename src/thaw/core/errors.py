@@ -21,7 +21,7 @@ class ThawError(Exception):
 def run(main: Callable[[], object]) -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
-    A reader that stops early, as in `python src/predict.py photos | head -1`, is told nothing.
+    A reader that stops early, as in `python src predict photos | head -1`, is told nothing.
     What it prints comes out line by line, in a log too, where Python would keep it back. What
     standard output can't encode, as a file name that is no UTF-8, is written as an escape.
     """

@@ -1,7 +1,8 @@
 """Recipes: published systems as parameters, with what they report and what was measured here."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from thaw.files import catalogues
 
 Text = Annotated[str, Field(min_length=1)]
 COLUMNS = ("recipe", "published", "measured here", "differs")
+INDENT = 17  # of the texts in a listing, behind their labels
 
 
 class Recipe(BaseModel):
@@ -77,18 +79,40 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", value
 
 
-def table(recipes: Mapping[str, Recipe], columns: Sequence[str] = COLUMNS) -> str:
+def table(recipes: Mapping[str, Recipe]) -> str:
     """Published and measured results side by side, as Markdown."""
     rows = [
-        [
-            " ".join(text.split())
-            for text in (
-                f"`{name}`: {recipe.title}",
-                recipe.published,
-                recipe.measured,
-                recipe.differs,
-            )
-        ]
-        for name, recipe in recipes.items()
+        [f"`{name}`: {_line(recipe.title)}", *_cells(recipe)] for name, recipe in recipes.items()
     ]
-    return markdown.table(columns, rows) + "\n"
+    return markdown.table(COLUMNS, rows) + "\n"
+
+
+def listing(recipes: Mapping[str, Recipe], width: int) -> str:
+    """The same one below the other, for a terminal of so many columns."""
+    margin = " " * INDENT
+    blocks = []
+    for name, recipe in recipes.items():
+        lines = [_wrapped(f"{name}: {_line(recipe.title)}", width, "", "  ")]
+        for label, text in zip(COLUMNS[1:], _cells(recipe), strict=True):
+            lines.append(_wrapped(text, width, f"  {label}".ljust(INDENT), margin))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _cells(recipe: Recipe) -> list[str]:
+    return [_line(text) for text in (recipe.published, recipe.measured, recipe.differs)]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
