@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ import yaml
 
 import workspace
 from thaw.drawing import markdown, plots
-from thaw.evaluation import metrics
 from thaw.evaluation.comparison import COMPARED
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
@@ -80,9 +80,12 @@ def history(text: str) -> list[dict[str, float]]:
     return [{name: float(row[name]) for name in comparison_plots.COLUMNS} for row in rows]
 
 
-def pairs(text: str) -> list[tuple[str, str]]:
-    """Actual and predicted class of each test picture."""
-    return [(row["actual"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
+def confusion(text: str) -> Counter[tuple[str, str]]:
+    """Test pictures by actual and predicted class. Older runs have a row for each picture."""
+    found: Counter[tuple[str, str]] = Counter()
+    for row in csv.DictReader(io.StringIO(text)):
+        found[row["actual"], row["predicted"]] += int(row.get("pictures", 1))
+    return found
 
 
 def read_predictions(runs: Runs) -> Predictions | None:
@@ -146,15 +149,16 @@ def draw_curves(runs: Runs, folder: Path) -> str:
 
 
 def draw_confusion(runs: Runs, folder: Path) -> str:
-    before, after = (run.read(workspace.PLOTS / f"confusion_{MODEL}.csv", pairs) for run in runs)
+    before, after = (
+        run.read(workspace.PLOTS / f"confusion_{MODEL}.csv", confusion) for run in runs
+    )
     if before is None or after is None:
         return ONE_IS_MISSING
-    classes = sorted({label for pair in before + after for label in pair})
-    tables = []
-    for title, found in (("Before", before), ("After", after)):
-        numbered = np.array([[classes.index(label) for label in pair] for pair in found])
-        actual, predicted = numbered.reshape(-1, 2).T
-        tables.append((title, metrics.confusion(actual, predicted, len(classes))))
+    classes = list(dict.fromkeys(actual for actual, _ in (*before, *after)))
+    tables = [
+        (title, np.array([[found[a, b] for b in classes] for a in classes]))
+        for title, found in (("Before", before), ("After", after))
+    ]
     path = folder / "confusion_matrices.png"
     plots.confusion_matrices(tables, classes, path)
     return picture(path)

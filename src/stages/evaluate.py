@@ -42,9 +42,9 @@ def write_curves(
     for kind, columns in (("roc", ("fpr", "tpr")), ("pr", ("recall", "precision"))):
         points = comparison.curve(kind, labels, probabilities)
         write_csv(workspace.PLOTS / f"{kind}_{name}.csv", (*columns, "threshold"), points)
-    predicted = probabilities.argmax(axis=1)
-    pairs = [(classes[a], classes[b]) for a, b in zip(labels, predicted, strict=True)]
-    write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted"), pairs)
+    table = metrics.confusion(labels, probabilities.argmax(axis=1), len(classes))
+    cells = [(classes[a], classes[b], int(count)) for (a, b), count in np.ndenumerate(table)]
+    write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted", "pictures"), cells)
 
 
 def history(path: Path) -> list[dict[str, float]]:

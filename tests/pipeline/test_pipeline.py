@@ -117,6 +117,14 @@ def test_the_pictures_open(repository: Repository) -> None:
             assert min(picture.size) > 50
 
 
+def test_dvc_finds_every_plot(repository: Repository) -> None:
+    assert "failed" not in repository.dvc("plots", "show")
+    page = (repository.path / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert page.count("var spec = {") == 5
+    assert "var spec = {};" not in page
+    assert page.count("<img ") == len(drawn(repository))
+
+
 def drawn(repository: Repository) -> list[Path]:
     return sorted((repository.path / "plots").rglob("*.png"))
 

@@ -16,7 +16,7 @@ from PIL import Image
 from places import ROOT
 
 COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-FOLDERS = ("src", "datasets", "weights")
+FOLDERS = ("src", "datasets", "weights", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
     "download",
@@ -80,7 +80,6 @@ class Repository:
         (folder / "home").mkdir()
         for name in FOLDERS:
             shutil.copytree(ROOT / name, self.path / name, ignore=IGNORED)
-        (self.path / ".dvc").mkdir()
         for name in COPIED:
             shutil.copy(ROOT / name, self.path / name)
         self.edit({**CHANGES, "source": str(draw(folder / "my pictures"))})

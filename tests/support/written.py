@@ -54,11 +54,11 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
         write_json(root / f"metrics/{name}.json", {"epochs": 2})
         epochs = [(2 * (name == "model") + epoch, 0.5, 0.6, 0.7, 0.8) for epoch in (1, 2)]
         write_csv(root / f"plots/{name}.csv", HISTORY, epochs)
-    pairs = zip(labels, tables["fine_tuned"].argmax(axis=1), strict=True)
+    table = metrics.confusion(labels, tables["fine_tuned"].argmax(axis=1), len(CLASSES))
     write_csv(
         root / "plots/confusion_fine_tuned.csv",
-        ("actual", "predicted"),
-        [(CLASSES[a], CLASSES[b]) for a, b in pairs],
+        ("actual", "predicted", "pictures"),
+        [(CLASSES[a], CLASSES[b], int(count)) for (a, b), count in np.ndenumerate(table)],
     )
 
 
