@@ -32,6 +32,6 @@ def verdict(comparison: Comparison) -> str:
         f"{comparison.broken} that were right: accuracy {comparison.difference:+.2%} "
         f"[{comparison.low:+.2%}, {comparison.high:+.2%}], McNemar p = {comparison.p_value:.2g}."
     )
-    if comparison.p_value >= 0.05:
+    if comparison.chance:
         return f"{change} On these pictures that can be chance."
     return f"{change} That is more than chance."

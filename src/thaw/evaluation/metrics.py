@@ -13,6 +13,7 @@ Labels = NDArray[np.int64]
 RESAMPLES = 1000
 BLOCK = 100  # resamples scored at once: one array of 10,000 pictures takes 8 MB
 CALIBRATION_BINS = 15
+LEVEL = 0.05  # of the paired test
 
 
 def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
@@ -178,6 +179,11 @@ class Comparison:
     difference: float  # of accuracy, second less first
     low: float
     high: float
+
+    @property
+    def chance(self) -> bool:
+        """Whether the test leaves it open that nothing but chance is at work."""
+        return self.p_value >= LEVEL
 
 
 def compare(labels: Labels, first: Array, second: Array, rows: NDArray[np.int64]) -> Comparison:

@@ -11,7 +11,6 @@ from thaw.evaluation.comparison import COMPARED
 from thaw.evaluation.metrics import Comparison
 
 PARTS = ("validation", "test")
-LEVEL = 0.05
 ABSENT = "–"
 NAME, CHANGED, APART = 20, 22, 26  # columns of what is wrapped
 GAP = "  "
@@ -47,7 +46,7 @@ class Row:
     def worth(self) -> str:
         """Whether the difference is more than chance, by McNemar's test."""
         assert self.difference is not None
-        if self.difference.p_value >= LEVEL:
+        if self.difference.chance:
             return "chance"
         return "better" if self.difference.difference > 0 else "worse"
 

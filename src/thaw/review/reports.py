@@ -14,7 +14,6 @@ from thaw.evaluation import metrics
 from thaw.evaluation.comparison import LOWER_IS_BETTER, TITLES
 from thaw.review import recipes
 
-LEVEL = 0.05
 SEED = 1
 FLIPS = ("right to wrong", "wrong to right", "wrong to another wrong")
 LISTED = 20  # rows of a table of flips: a comment on GitHub holds 65,536 characters
@@ -122,7 +121,7 @@ def paired_noise(pair: Pair) -> tuple[dict[str, Noise], metrics.Comparison]:
     for name in TITLES:
         low, high = metrics.interval(np.concatenate([block[name] for block in blocks]).tolist())
         found[name] = Noise(low <= 0 <= high, (low, high))
-    found["accuracy"] = Noise(comparison.p_value >= LEVEL, (comparison.low, comparison.high))
+    found["accuracy"] = Noise(comparison.chance, (comparison.low, comparison.high))
     return found, comparison
 
 
@@ -231,7 +230,7 @@ def verdict(comparison: metrics.Comparison, pictures: int) -> str:
         f"[{signed(comparison.low, '.2%')}, {signed(comparison.high, '.2%')}], "
         f"McNemar p = {comparison.p_value:.2g}."
     )
-    if comparison.p_value >= LEVEL:
+    if comparison.chance:
         return f"{change} That can be chance."
     return f"{change} That is more than chance."
 
