@@ -5,7 +5,6 @@ report/report.md and its pictures from what Git and DVC hold of both. No stage r
 """
 
 import argparse
-import csv
 import io
 import json
 import shutil
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 import workspace
 from thaw.drawing import markdown, plots
-from thaw.evaluation import metrics
 from thaw.evaluation.comparison import COMPARED
+from thaw.files import tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
 from thaw.review import comparison_plots, reports
@@ -72,14 +72,13 @@ def read_scores(run: Revision) -> tuple[dict[str, Any], dict[str, Any]]:
     return found.get("scores", {}), found.get("intervals", {})
 
 
-def history(text: str) -> list[dict[str, float]]:
-    rows = csv.DictReader(io.StringIO(text))
-    return [{name: float(row[name]) for name in comparison_plots.COLUMNS} for row in rows]
+def history(text: str) -> pd.DataFrame:
+    return tables.numbers(io.StringIO(text))[[*comparison_plots.COLUMNS]]
 
 
-def pairs(text: str) -> list[tuple[str, str]]:
+def pairs(text: str) -> pd.DataFrame:
     """Actual and predicted class of each test picture."""
-    return [(row["actual"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
+    return tables.read(io.StringIO(text))[["actual", "predicted"]]
 
 
 def read_predictions(runs: Runs) -> Predictions | None:
@@ -130,7 +129,7 @@ def curves(run: Revision) -> comparison_plots.Curves | None:
     head, model = (run.read(workspace.PLOTS / f"{name}.csv", history) for name in ("head", "model"))
     if head is None or model is None:
         return None
-    return comparison_plots.Curves(head + model, len(head) if model else None)
+    return comparison_plots.Curves(pd.concat([head, model]), len(head) if len(model) else None)
 
 
 def draw_curves(runs: Runs, folder: Path) -> str:
@@ -146,14 +145,14 @@ def draw_confusion(runs: Runs, folder: Path) -> str:
     before, after = (run.read(workspace.PLOTS / f"confusion_{MODEL}.csv", pairs) for run in runs)
     if before is None or after is None:
         return ONE_IS_MISSING
-    classes = sorted({label for pair in before + after for label in pair})
-    tables = []
+    classes = sorted({*before.to_numpy().flat, *after.to_numpy().flat})
+    counts = []
     for title, found in (("Before", before), ("After", after)):
-        numbered = np.array([[classes.index(label) for label in pair] for pair in found])
-        actual, predicted = numbered.reshape(-1, 2).T
-        tables.append((title, metrics.confusion(actual, predicted, len(classes))))
+        table = pd.crosstab(found["actual"], found["predicted"])
+        table = table.reindex(index=classes, columns=classes, fill_value=0)
+        counts.append((title, table.to_numpy(np.int64)))
     path = folder / "confusion_matrices.png"
-    plots.confusion_matrices(tables, classes, path)
+    plots.confusion_matrices(counts, classes, path)
     return picture(path)
 
 
