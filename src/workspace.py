@@ -14,6 +14,7 @@ PRETRAINED = Path("weights")  # a file a base model
 RECIPES = Path("recipes")
 RAW = Path("data/raw")
 IMAGES = RAW / "images"
+LABELS = RAW / "labels.csv"
 SPLIT = Path("data/split.csv")
 BAD_IMAGES = Path("data/bad_images.csv")
 WEIGHTS = Path("data/weights/base.weights.h5")

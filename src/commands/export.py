@@ -28,7 +28,8 @@ from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
 from thaw.drawing import markdown
 from thaw.evaluation.inference import Classifier, probabilities
-from thaw.files.serialize import read_csv, write_bytes, write_json, write_text
+from thaw.files import tables
+from thaw.files.serialize import write_bytes, write_json, write_text
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.threads import in_threads
 from thaw.review import exports
@@ -53,14 +54,14 @@ ROUNDS = 30  # of measuring times
 class Pictures:
     """The pictures of a part of the split, as the network takes them."""
 
-    rows: list[dict[str, str]]
+    paths: list[str]
     labels: NDArray[np.int64]
     classifier: Classifier
 
-    def load(self, row: dict[str, str]) -> decoding.Pixels:
+    def load(self, path: str) -> decoding.Pixels:
+        size, resize = self.classifier.image_size, self.classifier.resize
         try:
-            path = workspace.IMAGES / row["path"]
-            return decoding.load(path, self.classifier.image_size, self.classifier.resize)
+            return decoding.load(workspace.IMAGES / path, size, resize)
         except decoding.BadImageError as error:
             raise ThawError(
                 f"{error}; bring the pictures back with `dvc repro` (or `dvc pull`)"
@@ -68,7 +69,7 @@ class Pictures:
 
     def views(self) -> Iterator[exports.Array]:
         """(symmetries, S, S, 3) views of each picture; `python src predict` gives their mean."""
-        for pixels in in_threads(self.load, self.rows):
+        for pixels in in_threads(self.load, self.paths):
             found = [augmentation.symmetric(pixels, *each) for each in self.classifier.symmetries]
             yield np.stack(found).astype(np.float32)
 
@@ -113,20 +114,21 @@ def check(formats: Sequence[str]) -> None:
 
 
 def part(name: str, classifier: Classifier) -> Pictures:
-    rows = [row for row in read_csv(workspace.SPLIT) if row["split"] == name]
+    split = tables.read(workspace.SPLIT)
+    rows = split[split["split"] == name]
     try:
-        labels = [classifier.classes.index(row["label"]) for row in rows]
+        labels = rows["label"].map(classifier.classes.index)
     except ValueError as error:
         raise ThawError(
             f"data/split.csv and models/model.onnx have other classes ({error}); run `dvc repro`"
         ) from None
-    return Pictures(rows, np.array(labels), classifier)
+    return Pictures(rows["path"].tolist(), labels.to_numpy(), classifier)
 
 
 def measure(found: dict[str, exports.Logits], pictures: Pictures, what: str) -> dict[str, Measured]:
     """Each format's logits, and its right answers by the mean over the views."""
     logits: dict[str, list[exports.Array]] = {name: [] for name in found}
-    for views in track(pictures.views(), what, len(pictures.rows)):
+    for views in track(pictures.views(), what, len(pictures.paths)):
         for name, function in found.items():
             logits[name].append(function(views))
     measured = {}
@@ -151,11 +153,11 @@ def milliseconds(found: dict[str, exports.Logits], views: exports.Array) -> dict
 def int8(model: keras.Model, classifier: Classifier, seed: int) -> tuple[bytes | None, str]:
     """The model in integers and, in words, which part; or None, and what it would lose."""
     train = part("train", classifier)
-    order = augmentation.random(seed, "int8").permutation(len(train.rows))[:CALIBRATION]
-    chosen = [train.rows[number] for number in sorted(order.tolist())]
+    order = augmentation.random(seed, "int8").permutation(len(train.paths))[:CALIBRATION]
+    chosen = [train.paths[number] for number in sorted(order.tolist())]
 
     def calibration() -> Iterator[exports.Array]:
-        yield from (train.load(row).astype(np.float32) for row in chosen)
+        yield from (train.load(path).astype(np.float32) for path in chosen)
 
     validation = part("validation", classifier)
     reference: Callable[[exports.Array], exports.Array] = exports.keras_logits(model)
@@ -248,13 +250,13 @@ def write(formats: Sequence[str], folder: Path) -> str:
         }
         for name, each in measured.items()
     ]
-    text = table(rows, notes, len(test.rows), len(classifier.symmetries)) + "\n"
+    text = table(rows, notes, len(test.paths), len(classifier.symmetries)) + "\n"
     facts = {
         "classes": classifier.classes,
         "image_size": classifier.image_size,
         "resize": classifier.resize,
         "symmetries": classifier.symmetries,
-        "test_pictures": len(test.rows),
+        "test_pictures": len(test.paths),
         "formats": rows,
         "notes": notes,
     }

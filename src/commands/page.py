@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 import workspace
@@ -19,7 +20,8 @@ from thaw.drawing import summary
 from thaw.evaluation import metrics
 from thaw.evaluation.comparison import COMPARED, TITLES, Evaluation, Groups
 from thaw.evaluation.inference import Classifier
-from thaw.files.serialize import read_csv, write_text
+from thaw.files import tables
+from thaw.files.serialize import write_text
 from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
 from thaw.review import pages, reports
@@ -70,9 +72,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_numbers(name: str) -> list[dict[str, float]]:
-    rows = read_csv(workspace.PLOTS / f"{name}.csv")
-    return [{column: float(value) for column, value in row.items()} for row in rows]
+def read_numbers(name: str) -> pd.DataFrame:
+    return tables.numbers(workspace.PLOTS / f"{name}.csv")
 
 
 def graph(now: Revision) -> pages.Drawing:
@@ -97,12 +98,13 @@ def warnings(now: Revision) -> list[str]:
 
 def charts() -> list[dict[str, Any]]:
     head, model = read_numbers("head"), read_numbers("model")
-    starts = len(head) if head and model else None
+    starts = len(head) if len(head) and len(model) else None
+    history = pd.concat([head, model])
     found = [
         {
             "title": title,
             "about": f"{title} on training and validation pictures by epoch",
-            "spec": pages.learning_curve(head + model, starts, name, title.lower()),
+            "spec": pages.learning_curve(history, starts, name, title.lower()),
         }
         for name, title in (("accuracy", "Accuracy"), ("loss", "Cross-entropy"))
     ]
@@ -158,21 +160,21 @@ def gallery(
     classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], int]:
     """A row for each test picture shown, and how many of them have heat maps."""
-    rows = read_csv(workspace.PREDICTIONS)
-    labels = np.array([classes.index(row["label"]) for row in rows])
+    rows = tables.read(workspace.PREDICTIONS)
+    labels = rows["label"].map(classes.index).to_numpy()
     shown, wrong = chosen(labels, shares[SHOWN], given.pictures)
     worst = wrong[: given.heat_maps]
     predicted = shares[SHOWN].argmax(axis=1).tolist()
     heat: dict[int, dict[str, Any]] = {}
     if worst:
-        found = heat_maps([rows[row]["path"] for row in worst], [predicted[row] for row in worst])
+        found = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
         heat = dict(zip(worst, found, strict=True))
-    made = thumbnails([rows[row]["path"] for row in shown])
+    made = thumbnails(rows["path"][shown].tolist())
     pictures = [
         {
-            "path": rows[row]["path"],
+            "path": rows["path"][row],
             "label": int(labels[row]),
-            "subgroup": rows[row]["subgroup"],
+            "subgroup": rows["subgroup"][row],
             "shares": [each[row].round(6).tolist() for each in shares.values()],
             "picture": picture,
             **heat.get(row, {}),

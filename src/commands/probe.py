@@ -14,14 +14,15 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 
 import keras
-import numpy as np
+import pandas as pd
 
 import workspace
 from thaw.core.errors import ThawError
 from thaw.core.params import Params, plain
 from thaw.core.progress import track
 from thaw.drawing import plots
-from thaw.files.serialize import read_csv, write_csv, write_text
+from thaw.files import tables
+from thaw.files.serialize import write_csv, write_text
 from thaw.networks import backbones, onnx_export, scratch
 from thaw.pictures import augmentation, sessions
 from thaw.review import probing
@@ -30,7 +31,7 @@ from thaw.training import classifiers, heads, loop
 PROBE = Path("probe")
 
 
-def read_split() -> dict[str, list[dict[str, str]]]:
+def read_split() -> dict[str, pd.DataFrame]:
     """The rows of data/split.csv for training and for validation.
 
     Raises:
@@ -39,12 +40,10 @@ def read_split() -> dict[str, list[dict[str, str]]]:
     for path in (workspace.SPLIT, workspace.WEIGHTS):
         if not path.is_file():
             raise ThawError(f"{path} is missing; run `make probe`, or `dvc repro split weights`")
-    rows = read_csv(workspace.SPLIT)
-    found = {
-        name: [row for row in rows if row["split"] == name] for name in ("train", "validation")
-    }
+    split = tables.read(workspace.SPLIT)
+    found = {name: split[split["split"] == name] for name in ("train", "validation")}
     for name, part in found.items():
-        if len({row["label"] for row in part}) < 2:
+        if part["label"].nunique() < 2:
             raise ThawError(
                 f"{workspace.SPLIT}: the {name} pictures are all of one class; "
                 "run `dvc repro -f split`, or add pictures"
@@ -53,20 +52,18 @@ def read_split() -> dict[str, list[dict[str, str]]]:
 
 
 def accuracies(
-    params: Params, base: keras.Model, rows: dict[str, list[dict[str, str]]], classes: list[str]
+    params: Params, base: keras.Model, rows: dict[str, pd.DataFrame], classes: list[str]
 ) -> list[float]:
     """Validation accuracy of a linear probe on each depth."""
     channels = probing.widths(base)
     session = sessions.session(onnx_export.to_onnx(probing.network(base, params.image_size)))
-    labels = {
-        name: np.array([classes.index(row["label"]) for row in part]) for name, part in rows.items()
-    }
+    labels = {name: part["label"].map(classes.index).to_numpy() for name, part in rows.items()}
     found = []
     PROBE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=PROBE) as folder:
         pooled = {}
         for name, part in rows.items():
-            paths = [row["path"] for row in part]
+            paths = part["path"].tolist()
             out = Path(folder) / f"{name}.npy"
             pooled[name] = probing.extract(
                 session, workspace.IMAGES, paths, params.image_size, params.resize, out
@@ -79,10 +76,10 @@ def accuracies(
     return found
 
 
-def some(rows: list[dict[str, str]], seed: int) -> list[dict[str, str]]:
+def some(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     """As many rows as the probes learn from at most, drawn at random."""
     chosen = augmentation.random("probe", seed).permutation(len(rows))[: probing.MOST]
-    return [rows[place] for place in sorted(chosen)]
+    return rows.iloc[sorted(chosen)]
 
 
 def cached_layer(params: Params, base: keras.Model) -> int:

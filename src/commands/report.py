@@ -8,22 +8,22 @@ report/report.md and its pictures from what Git and DVC hold of both. No stage r
 """
 
 import argparse
-import csv
 import io
 import json
 import shutil
 import tempfile
-from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 import workspace
 from thaw.drawing import markdown, plots
 from thaw.evaluation.comparison import COMPARED
+from thaw.files import tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
 from thaw.review import comparison_plots, reports
@@ -75,17 +75,15 @@ def read_scores(run: Revision) -> tuple[dict[str, Any], dict[str, Any]]:
     return found.get("scores", {}), found.get("intervals", {})
 
 
-def history(text: str) -> list[dict[str, float]]:
-    rows = csv.DictReader(io.StringIO(text))
-    return [{name: float(row[name]) for name in comparison_plots.COLUMNS} for row in rows]
+def history(text: str) -> pd.DataFrame:
+    return tables.numbers(io.StringIO(text))[[*comparison_plots.COLUMNS]]
 
 
-def confusion(text: str) -> Counter[tuple[str, str]]:
+def confusion(text: str) -> pd.Series:
     """Test pictures by actual and predicted class. Older runs have a row for each picture."""
-    found: Counter[tuple[str, str]] = Counter()
-    for row in csv.DictReader(io.StringIO(text)):
-        found[row["actual"], row["predicted"]] += int(row.get("pictures", 1))
-    return found
+    cells = tables.read(io.StringIO(text))
+    counts = cells["pictures"].astype(int) if "pictures" in cells else pd.Series(1, cells.index)
+    return counts.groupby([cells["actual"], cells["predicted"]], sort=False).sum()
 
 
 def read_predictions(runs: Runs) -> Predictions | None:
@@ -136,7 +134,7 @@ def curves(run: Revision) -> comparison_plots.Curves | None:
     head, model = (run.read(workspace.PLOTS / f"{name}.csv", history) for name in ("head", "model"))
     if head is None or model is None:
         return None
-    return comparison_plots.Curves(head + model, len(head) if model else None)
+    return comparison_plots.Curves(pd.concat([head, model]), len(head) if len(model) else None)
 
 
 def draw_curves(runs: Runs, folder: Path) -> str:
@@ -154,13 +152,15 @@ def draw_confusion(runs: Runs, folder: Path) -> str:
     )
     if before is None or after is None:
         return ONE_IS_MISSING
-    classes = list(dict.fromkeys(actual for actual, _ in (*before, *after)))
-    tables = [
-        (title, np.array([[found[a, b] for b in classes] for a in classes]))
+    classes = list(dict.fromkeys([*before.index.unique("actual"), *after.index.unique("actual")]))
+    cells = pd.MultiIndex.from_product([classes, classes])
+    side = len(classes)
+    counts = [
+        (title, found.reindex(cells, fill_value=0).to_numpy(np.int64).reshape(side, side))
         for title, found in (("Before", before), ("After", after))
     ]
     path = folder / "confusion_matrices.png"
-    plots.confusion_matrices(tables, classes, path)
+    plots.confusion_matrices(counts, classes, path)
     return picture(path)
 
 

@@ -17,9 +17,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 import workspace
 from thaw.core.errors import ThawError
-from thaw.files.serialize import read_csv
+from thaw.files import tables
 from thaw.review import terminal
 
 PHASES = ("head", "model")
@@ -36,19 +38,19 @@ ERASE = "\x1b[H\x1b[J"
 class State:
     """What there is to draw."""
 
-    head: list[terminal.Row]
-    model: list[terminal.Row]
+    head: pd.DataFrame
+    model: pd.DataFrame
     head_ended: bool
     ended: bool
 
     @property
-    def history(self) -> list[terminal.Row]:
-        return self.head + self.model
+    def history(self) -> pd.DataFrame:
+        return pd.concat([self.head, self.model])
 
     @property
     def fine_tuning_starts(self) -> int | None:
         """The last epoch of the head's training."""
-        return int(self.model[0]["epoch"]) - 1 if self.model else None
+        return int(self.model["epoch"].iloc[0]) - 1 if len(self.model) else None
 
 
 def arguments() -> argparse.Namespace:
@@ -77,16 +79,15 @@ def read(folder: Path) -> State:
     head, model = (_rows(folder / workspace.PLOTS / f"{name}.csv") for name in PHASES)
     final = [_is_final(folder / workspace.METRICS / f"{name}.json") for name in PHASES]
     if not final[0]:
-        model = []  # of an earlier head
+        model = model[:0]  # of an earlier head
     return State(head, model, final[0], all(final))
 
 
-def _rows(path: Path) -> list[terminal.Row]:
+def _rows(path: Path) -> pd.DataFrame:
     try:
-        rows = read_csv(path)
+        return tables.numbers(path)
     except FileNotFoundError:
-        return []
-    return [{name: float(value) for name, value in row.items()} for row in rows]
+        return pd.DataFrame()
 
 
 def _is_final(path: Path) -> bool:
@@ -106,7 +107,7 @@ def _written(path: Path) -> int | None:
 
 
 def drawn(state: State, size: tuple[int, int], colour: bool) -> str:
-    if not state.history:
+    if state.history.empty:
         return NOTHING
     return terminal.learning_curves(state.history, state.fine_tuning_starts, size, colour)
 
@@ -129,10 +130,10 @@ def follow(folder: Path, colour: bool) -> State:
                 earlier, head_seen = written, time.monotonic()
             elif written == earlier and time.monotonic() - head_seen < PATIENCE:
                 # Still of an earlier head. It stays if the new head came out the same.
-                state = replace(state, model=[], ended=False)
+                state = replace(state, model=state.model[:0], ended=False)
             began |= not state.ended
             size = shutil.get_terminal_size()
-            if shown != (now := (state.history, began, size)):
+            if shown != (now := (state.history.to_numpy().tolist(), began, size)):
                 shown = now
                 hint = "Ctrl-C ends" if began else "no training runs; waiting for one, Ctrl-C ends"
                 _show(state, (size.columns, size.lines - 1), colour, hint)
@@ -145,7 +146,7 @@ def follow(folder: Path, colour: bool) -> State:
 def _show(state: State, size: tuple[int, int], colour: bool, hint: str) -> None:
     if sys.stdout.isatty():
         print(f"{ERASE}{drawn(state, size, colour)}\n{hint}", end="", flush=True)
-    elif state.history:
+    elif len(state.history):
         print(terminal.words(state.history, state.fine_tuning_starts), flush=True)
 
 

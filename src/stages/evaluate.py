@@ -5,9 +5,9 @@ pictures.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import workspace
 from thaw.core.errors import ThawError
@@ -16,18 +16,18 @@ from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
 from thaw.evaluation import comparison, metrics
 from thaw.evaluation.inference import Classifier
-from thaw.files.serialize import read_csv, write_csv, write_json, write_text
+from thaw.files import tables
+from thaw.files.serialize import write_csv, write_json, write_text
 from thaw.pictures.augmentation import Augmentation
 
 FILES = {"head": workspace.MODELS / "head.onnx", "fine_tuned": workspace.MODELS / "model.onnx"}
 PARTS = ("test", "validation")
-Rows = list[dict[str, str]]
 
 
-def predict(model: str, part: str, rows: Rows) -> metrics.Array:
+def predict(model: str, part: str, rows: pd.DataFrame) -> metrics.Array:
     """(pictures, classes) probabilities."""
     classifier = Classifier(FILES[model])
-    paths = [workspace.IMAGES / row["path"] for row in rows]
+    paths = [workspace.IMAGES / path for path in rows["path"]]
     found = []
     for result in track(classifier.classify(paths), f"{model}, {part}", len(paths)):
         if result.probabilities is None:
@@ -47,16 +47,12 @@ def write_curves(
     write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted", "pictures"), cells)
 
 
-def history(path: Path) -> list[dict[str, float]]:
-    return [{name: float(cell) for name, cell in row.items()} for row in read_csv(path)]
-
-
 def main() -> None:
     params = workspace.read_params()
     classes: list[str] = workspace.read_dataset()["classes"]
-    split = read_csv(workspace.SPLIT)
-    rows = {part: [row for row in split if row["split"] == part] for part in ("train", *PARTS)}
-    labels = {part: np.array([classes.index(row["label"]) for row in rows[part]]) for part in PARTS}
+    split = tables.read(workspace.SPLIT)
+    rows = {part: split[split["split"] == part] for part in ("train", *PARTS)}
+    labels = {part: rows[part]["label"].map(classes.index).to_numpy() for part in PARTS}
     found = {part: {model: predict(model, part, rows[part]) for model in FILES} for part in PARTS}
     scores = {
         part: {model: metrics.scores(labels[part], found[part][model]) for model in FILES}
@@ -79,14 +75,16 @@ def main() -> None:
     write_text(workspace.METRICS / "evaluation.md", summary.text(tested))
     for model, shares in found["test"].items():
         write_curves(model, labels["test"], shares, classes)
-    tables = [
+    confusions = [
         (comparison.COMPARED[model].capitalize(), np.array(tested.confusion[model]))
         for model in FILES
     ]
-    plots.confusion_matrices(tables, classes, workspace.PLOTS / "confusion.png")
-    before, after = (history(workspace.PLOTS / f"{name}.csv") for name in ("head", "model"))
-    starts = len(before) if after else None
-    plots.learning_curves(before + after, starts, workspace.PLOTS / "learning_curves.png")
+    plots.confusion_matrices(confusions, classes, workspace.PLOTS / "confusion.png")
+    before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))
+    starts = len(before) if len(after) else None
+    plots.learning_curves(
+        pd.concat([before, after]), starts, workspace.PLOTS / "learning_curves.png"
+    )
     write_predictions(classes, rows["test"], found["test"])
     gallery.draw(
         gallery.Source(
@@ -100,13 +98,13 @@ def main() -> None:
     )
 
 
-def write_predictions(classes: list[str], rows: Rows, found: dict[str, metrics.Array]) -> None:
+def write_predictions(
+    classes: list[str], rows: pd.DataFrame, found: dict[str, metrics.Array]
+) -> None:
     """Write data/predictions.csv: what both models say of every test picture."""
-    columns = ["path", "label", "subgroup"]
-    columns += [f"{name}_{label}" for name in found for label in classes]
-    table = [
-        [row["path"], row["label"], row["subgroup"]]
-        + [float(f"{p:.6g}") for shares in found.values() for p in shares[index]]
-        for index, row in enumerate(rows)
-    ]
-    write_csv(workspace.PREDICTIONS, columns, table)
+    table = rows[["path", "label", "subgroup"]]
+    for name, shares in found.items():
+        columns = [f"{name}_{label}" for label in classes]
+        rounded = [[float(f"{share:.6g}") for share in row] for row in shares]
+        table = table.join(pd.DataFrame(rounded, table.index, columns))
+    write_csv(workspace.PREDICTIONS, [*table.columns], table.itertuples(index=False, name=None))

@@ -3,7 +3,7 @@
 import workspace
 from thaw.core.params import plain
 from thaw.features import cache
-from thaw.files.serialize import read_csv
+from thaw.files import tables
 from thaw.networks import backbones, onnx_export, scratch
 from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
@@ -37,13 +37,13 @@ def main() -> None:
         print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
     extractor = cache.extractor(base, params.image_size, boundary, params.cache.bottleneck)
     session = sessions.session(onnx_export.to_onnx(extractor))
-    rows = read_csv(workspace.SPLIT)
+    split = tables.read(workspace.SPLIT)
     labels = {}
     cached_views = 0 if facts.live else facts.augmentation.count
     for name, views in (("train", cached_views), ("validation", 0)):
-        part = [row for row in rows if row["split"] == name]
-        paths = [row["path"] for row in part]
+        part = split[split["split"] == name]
+        paths = part["path"].tolist()
         cache.extract(session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name)
-        labels[name] = [facts.classes.index(row["label"]) for row in part]
+        labels[name] = part["label"].map(facts.classes.index).tolist()
         print(f"{name}: {max(views, 1)} views of {len(paths)} pictures")
     cache.write_facts(facts, labels, workspace.FEATURES)

@@ -6,7 +6,6 @@ import workspace
 from thaw.core.errors import ThawError
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
-from thaw.files.serialize import read_csv
 from thaw.networks import backbones
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
@@ -69,14 +68,13 @@ def head_epochs(params: Params) -> int:
 
 def pictures(params: Params, facts: cache.Facts) -> batches.Source:
     """What batches are made of."""
-    rows = read_csv(workspace.SPLIT)
+    from thaw.files import tables  # here, as not every training reads pictures
+
+    split = tables.read(workspace.SPLIT)
     return batches.Source(
         workspace.FEATURES,
         workspace.IMAGES,
-        {
-            name: [row["path"] for row in rows if row["split"] == name]
-            for name in ("train", "validation")
-        },
+        {name: split["path"][split["split"] == name].tolist() for name in ("train", "validation")},
         facts,
         params.batch_size,
         params.class_weight,

@@ -1,7 +1,7 @@
 """Stage `split`: check pictures, divide them into training, validation and test: data/split.csv."""
 
 import workspace
-from thaw.datasets.labels import read_labels
+from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json
 from thaw.splitting import splits
 from thaw.splitting.screening import screen
@@ -11,10 +11,10 @@ DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
 
 def main() -> None:
     params = workspace.read_params()
-    pictures = read_labels(workspace.RAW)
+    pictures = tables.read(workspace.LABELS)
     published = workspace.read_dataset()["split"]
     content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
-    good = [picture for picture in pictures if picture.path in content]
+    good = pictures[pictures["path"].isin(content)]
     divided = splits.divide(
         good,
         content,
@@ -22,14 +22,10 @@ def main() -> None:
         test=params.split.test or published["test"] or DEFAULT_SHARE,
         seed=params.seed,
     )
-    labels = {picture.path: picture.label for picture in good}
-    rows = [
-        (picture.path, picture.label, divided.split[picture.path], picture.subgroup)
-        for picture in good
-        if picture.path in divided.split
-    ]
+    table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
+    rows = table[[*splits.COLUMNS]].itertuples(index=False, name=None)
     write_csv(workspace.SPLIT, splits.COLUMNS, rows)
-    counts = splits.counts(divided.split, labels)
+    counts = splits.counts(divided.split, dict(zip(good["path"], good["label"], strict=True)))
     write_json(
         workspace.METRICS / "split.json",
         {

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -79,7 +80,7 @@ def test_the_test_batch_stays_the_test_part(tmp_path: Path) -> None:
     source = cifar_files(tmp_path / "files", "a", "b", each=4)
     rows = bring(OWN, str(source), tmp_path / "raw")
     divided = splits.divide(
-        rows, {row.path: row.path for row in rows}, held_out=0.2, test=0.2, seed=1
+        pd.DataFrame(rows), {row.path: row.path for row in rows}, held_out=0.2, test=0.2, seed=1
     )
     assert Counter(divided.split.values()) == {"train": 32, "validation": 8, "test": 8}
     assert {path for path, part in divided.split.items() if part == "test"} == {

@@ -2,6 +2,7 @@ import json
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
@@ -42,13 +43,16 @@ def test_long_curve_is_thinned_and_keeps_its_ends(kind: str, ends: list[tuple[fl
 
 
 def test_by_group():
-    labels = np.array([0, 1, 1, 0])
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.7, 0.3]])
-    assert comparison.by_group(labels, probabilities, ["x", "y", "y", ""]) == {
-        "": {"pictures": 1, "accuracy": 1.0},
-        "x": {"pictures": 1, "accuracy": 1.0},
-        "y": {"pictures": 2, "accuracy": 0.5},
-    }
+    rows = pd.DataFrame({"subgroup": ["y", "x", "y", "", "007"]}, dtype=object)
+    right = np.array([True, True, False, True, False])
+    found = comparison.by_group(rows, "subgroup", right)
+    assert list(found.items()) == [
+        ("", {"pictures": 1, "accuracy": 1.0}),
+        ("007", {"pictures": 1, "accuracy": 0.0}),
+        ("x", {"pictures": 1, "accuracy": 1.0}),
+        ("y", {"pictures": 2, "accuracy": 0.5}),
+    ]
+    assert json.loads(json.dumps(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     labels, probabilities = sample(2, 60)
     scores = metrics.scores(labels, probabilities)
     head = dict.fromkeys(scores, 0.25)
-    rows = [{"label": "ab"[label], "subgroup": ""} for label in labels]
+    rows = pd.DataFrame({"label": ["ab"[label] for label in labels], "subgroup": ""})
     found = {"head": probabilities, "fine_tuned": probabilities}
     tested = comparison.evaluate(labels, found, {"head": head, "fine_tuned": scores}, rows, seed=1)
     assert tested.groups["label"]["head"]["a"]["pictures"] == (labels == 0).sum()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import mutated, picture
 from thaw.core import cores
 from thaw.core.errors import ThawError
-from thaw.datasets.labels import Labelled
 from thaw.features import cache
 from thaw.networks import backbones, onnx_export
 from thaw.networks.pooling import pool
@@ -209,7 +209,7 @@ def test_an_interrupted_extraction_leaves_nothing(
 
 def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
     names = mutated(tmp_path / "pictures")
-    labelled = [Labelled(name, "a") for name in names]
+    labelled = pd.DataFrame({"path": names, "label": "a"})
     good, bad = screening.screen(labelled, tmp_path / "pictures", "skip", tmp_path / "bad.csv")
     assert len(good) + len(bad) == len(names) >= 200
     assert len(good) > 50

@@ -20,7 +20,7 @@ from runs import Run
 from stages import evaluate, train_head
 from thaw.core.errors import ThawError
 from thaw.features import cache
-from thaw.files.serialize import read_csv
+from thaw.files import tables
 from thaw.networks import backbones
 from thaw.pictures import decoding, sessions
 from thaw.training import heads, linear, loop
@@ -97,13 +97,14 @@ def head(run: Run, classifier: str, **changes: object) -> dict[str, object]:
 
 def predictions(run: Run, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels of the validation pictures, and logits by the saved `.keras` and `.onnx` models."""
-    rows = [row for row in read_csv(run.folder / workspace.SPLIT) if row["split"] == "validation"]
-    loaded = [decoding.load(run.folder / workspace.IMAGES / row["path"], 32) for row in rows]
+    split = tables.read(run.folder / workspace.SPLIT)
+    rows = split[split["split"] == "validation"]
+    loaded = [decoding.load(run.folder / workspace.IMAGES / path, 32) for path in rows["path"]]
     stacked = np.stack(loaded).astype(np.float32)
     model = keras.models.load_model(run.folder / f"models/{name}.keras", compile=False)
     session = sessions.session(str(run.folder / f"models/{name}.onnx"))
     (onnx,) = session.run(None, {session.get_inputs()[0].name: stacked})
-    labels = np.array([classes(run).index(row["label"]) for row in rows])
+    labels = rows["label"].map(classes(run).index).to_numpy()
     return labels, model.predict(stacked, verbose=0), onnx
 
 
@@ -294,5 +295,5 @@ def test_evaluate_draws_the_border_after_the_one_epoch(
     two.stages("train_head", "fine_tune", "evaluate", head=head(two, "svm"))
     two.stages("fine_tune", "evaluate", fine_tune_at=None, head=head(two, "svm"))
     (history, starts), (alone, none) = drawn
-    assert ([row["epoch"] for row in history], starts) == ([1, 2, 3], 1)
-    assert ([row["epoch"] for row in alone], none) == ([1], None)
+    assert (history["epoch"].tolist(), starts) == ([1, 2, 3], 1)
+    assert (alone["epoch"].tolist(), none) == ([1], None)

@@ -23,7 +23,7 @@ from stages import fine_tune, train_head
 from thaw.core.errors import ThawError
 from thaw.evaluation import inference
 from thaw.features import cache
-from thaw.files.serialize import read_csv
+from thaw.files import tables
 from thaw.pictures import decoding, sessions
 from thaw.training import batches, loop, saving
 
@@ -142,7 +142,8 @@ def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_
     source = {"source": str(tmp_path), "resize": resize}
     run.stages("download", "split", *FEATURES_ON, **source, cache=PIXELS, fine_tune_at=None)
     with contextlib.chdir(run.folder):
-        paths = [row["path"] for row in read_csv(workspace.SPLIT) if row["split"] == "validation"]
+        split = tables.read(workspace.SPLIT)
+        paths = split["path"][split["split"] == "validation"].tolist()
         classifier = inference.Classifier(Path("models/model.onnx"))
         found = [
             each.probabilities

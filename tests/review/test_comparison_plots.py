@@ -35,7 +35,7 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_run_has_its_colour(tmp_path: Path, swapped: bool) -> None:
-    runs = [Curves(HISTORY, 2), Curves([], None)]
+    runs = [Curves(HISTORY, 2), Curves(HISTORY[:0], None)]
     found = colours(paths(tmp_path, *(runs[::-1] if swapped else runs)))
     blue, vermilion = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
     assert (vermilion if swapped else blue) in found
@@ -44,7 +44,7 @@ def test_each_run_has_its_colour(tmp_path: Path, swapped: bool) -> None:
 def test_every_number_shows(tmp_path: Path) -> None:
     whole = paths(tmp_path, Curves(HISTORY, 2), Curves(HISTORY, 2))
     for name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy"):
-        changed = [row | {name: row[name] * 0.9} for row in HISTORY]
+        changed = HISTORY.assign(**{name: HISTORY[name] * 0.9})
         other = paths(tmp_path, Curves(HISTORY, 2), Curves(changed, 2))
         assert other.read_bytes() != whole.read_bytes(), name
     moved = paths(tmp_path, Curves(HISTORY, 2), Curves(HISTORY, 3))

@@ -6,22 +6,25 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from helpers import pixels
 from thaw.review import pages
 
-EPOCHS = [
-    {
-        "epoch": float(epoch),
-        "train_loss": 1 / epoch,
-        "validation_loss": 1.1 / epoch,
-        "train_accuracy": 1 - 0.1 / epoch,
-        "validation_accuracy": 1 - 0.2 / epoch,
-    }
-    for epoch in (1, 2, 3)
-]
+EPOCHS = pd.DataFrame(
+    [
+        {
+            "epoch": float(epoch),
+            "train_loss": 1 / epoch,
+            "validation_loss": 1.1 / epoch,
+            "train_accuracy": 1 - 0.1 / epoch,
+            "validation_accuracy": 1 - 0.2 / epoch,
+        }
+        for epoch in (1, 2, 3)
+    ]
+)
 
 
 def test_a_drawing_runs_down_and_leaves_out_what_follows() -> None:
@@ -103,7 +106,7 @@ def test_a_learning_curve_has_a_border_where_fine_tuning_starts(starts: int | No
 
 
 def test_a_curve_keeps_the_order_of_its_points() -> None:
-    points = [{"fpr": 0.0, "tpr": y, "threshold": 1 - y} for y in (0.0, 0.5, 0.2)]
+    points = pd.DataFrame([{"fpr": 0.0, "tpr": y, "threshold": 1 - y} for y in (0.0, 0.5, 0.2)])
     spec = pages.curve({"head only": points, "fine-tuned": points[:1]}, "fpr", "tpr", ("x", "y"))
     values = spec["data"]["values"]
     assert [row["place"] for row in values] == [0, 1, 2, 0]

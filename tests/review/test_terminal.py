@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from thaw.review import terminal
 
 
-def history(epochs: int) -> list[terminal.Row]:
-    return [
+def history(epochs: int) -> pd.DataFrame:
+    epoch = np.arange(1.0, epochs + 1)
+    return pd.DataFrame(
         {
             "epoch": epoch,
             "train_loss": 1 / epoch,
@@ -16,8 +19,7 @@ def history(epochs: int) -> list[terminal.Row]:
             "train_accuracy": 1 - 1 / (epoch + 1),
             "validation_accuracy": 0.8 - abs(epoch - 3) / 100,
         }
-        for epoch in range(1, epochs + 1)
-    ]
+    )
 
 
 @pytest.mark.parametrize("size", [(80, 23), (140, 39), (40, 16)])

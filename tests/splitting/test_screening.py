@@ -4,43 +4,47 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from helpers import folders, mutated, picture
 from places import SRC
 from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry
-from thaw.datasets.labels import Labelled
 from thaw.datasets.layouts import bring
-from thaw.files import catalogues
-from thaw.files.serialize import read_csv
+from thaw.files import catalogues, tables
 from thaw.pictures.decoding import content_hash
 from thaw.splitting.screening import screen
+
+
+def listed(path: Path) -> list[dict[str, str]]:
+    return tables.read(path).to_dict("records")
+
 
 OWN = {"title": "own", "layout": "folders", "licence": "own"}
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Labelled]:
+def pictures(tmp_path: Path) -> pd.DataFrame:
     for index in range(5):
         picture(tmp_path / f"{index}.png", index)
     (tmp_path / "1.png").write_bytes(b"")
     (tmp_path / "3.png").write_text("text")
-    return [Labelled(f"{index}.png", "a") for index in range(5)]
+    return pd.DataFrame({"path": [f"{index}.png" for index in range(5)], "label": "a"})
 
 
-def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: list[Labelled]):
-    good = [pictures[index] for index in (4, 0, 2)]
+def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: pd.DataFrame):
+    good = pictures.iloc[[4, 0, 2]]
     content, bad = screen(good, tmp_path, "fail", tmp_path / "bad.csv")
-    assert content == {each.path: content_hash(tmp_path / each.path) for each in good}
+    assert content == {path: content_hash(tmp_path / path) for path in good["path"]}
     assert bad == {}
     assert (tmp_path / "bad.csv").read_text() == "path,reason\n"
 
 
-def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures: list[Labelled]):
+def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures: pd.DataFrame):
     with pytest.raises(ThawError) as caught:
         screen(pictures, tmp_path, "fail", tmp_path / "bad.csv")
-    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == ["1.png", "3.png"]
+    assert [row["path"] for row in listed(tmp_path / "bad.csv")] == ["1.png", "3.png"]
     text = str(caught.value)
     assert text.startswith("2 of 5 pictures")
     assert "1.png (an empty file), 3.png (not a picture that can be read)" in text
@@ -48,33 +52,34 @@ def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures:
 
 
 def test_bad_pictures_are_skipped_aloud(
-    tmp_path: Path, pictures: list[Labelled], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, pictures: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ):
     content, bad = screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
     assert list(content) == ["0.png", "2.png", "4.png"]
     assert bad == {"1.png": "an empty file", "3.png": "not a picture that can be read"}
     assert "1.png (an empty file)" in capsys.readouterr().out
-    assert read_csv(tmp_path / "bad.csv") == [
+    assert listed(tmp_path / "bad.csv") == [
         {"path": "1.png", "reason": "an empty file"},
         {"path": "3.png", "reason": "not a picture that can be read"},
     ]
 
 
 def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
-    missing = [Labelled(f"{index}.png", "a") for index in range(150)]
+    missing = pd.DataFrame({"path": [f"{index}.png" for index in range(150)], "label": "a"})
     with pytest.raises(ThawError, match=r"and 50 more \(all in .*bad.csv\)"):
         screen(missing, tmp_path, "fail", tmp_path / "bad.csv")
-    assert [row["path"] for row in read_csv(tmp_path / "bad.csv")] == [p.path for p in missing]
+    assert [row["path"] for row in listed(tmp_path / "bad.csv")] == missing["path"].tolist()
 
 
 SCREEN_AND_LOAD = """
 import json, sys, time
 from pathlib import Path
-from thaw.datasets.labels import Labelled
+import pandas as pd
 from thaw.pictures import decoding
 from thaw.splitting import screening
 folder, out = map(Path, sys.argv[1:])
-pictures = [Labelled(path.name, "a") for path in sorted(folder.iterdir())]
+names = sorted(path.name for path in folder.iterdir())
+pictures = pd.DataFrame({"path": names, "label": "a"})
 slowest = 0
 def timed(path, decode=screening.content_hash):
     global slowest
@@ -112,7 +117,7 @@ def test_damaged_pictures_are_refused_or_read_alike_in_bounded_time_and_memory(t
     assert facts["bad"] > 100
     assert facts["slowest"] < 10  # seconds
     assert facts["peak"] < 1500  # MB
-    assert len(read_csv(tmp_path / "bad.csv")) == facts["bad"]
+    assert len(listed(tmp_path / "bad.csv")) == facts["bad"]
 
 
 @pytest.fixture
@@ -142,10 +147,10 @@ BAD = [
 def test_the_stage_skips_bad_pictures_and_counts_them(project: Path):
     done = split(project, "skip")
     assert done.returncode == 0, done.stderr
-    assert read_csv(project / "data/bad_images.csv") == BAD
+    assert listed(project / "data/bad_images.csv") == BAD
     counted = json.loads((project / "metrics/split.json").read_text())
     assert counted["bad"] == 2
-    paths = {row["path"] for row in read_csv(project / "data/split.csv")}
+    paths = {row["path"] for row in listed(project / "data/split.csv")}
     assert len(paths) == 78
     assert not paths & {"a/3.png", "b/4.png"}
 
@@ -155,7 +160,7 @@ def test_the_stage_fails_with_all_of_them(project: Path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "a/3.png (an empty file), b/4.png (not a picture that can be read)" in done.stderr
-    assert read_csv(project / "data/bad_images.csv") == BAD
+    assert listed(project / "data/bad_images.csv") == BAD
     assert not (project / "data/split.csv").exists()
 
 

@@ -2,6 +2,7 @@ import hashlib
 import random
 from collections import defaultdict
 
+import pandas as pd
 import pytest
 
 from thaw.core.errors import ThawError
@@ -30,7 +31,7 @@ def split(
     seed: int = 1,
 ) -> Divided:
     content = distinct(pictures) if content is None else content
-    return divide(pictures, content, held_out=held_out, test=test, seed=seed)
+    return divide(pd.DataFrame(pictures), content, held_out=held_out, test=test, seed=seed)
 
 
 def table(pictures: list[Labelled], divided: Divided) -> dict[str, tuple[int, ...]]:

@@ -36,21 +36,30 @@ class Table(_Model):
     """How to read labels from a text table beside the pictures."""
 
     path: str
-    columns: list[str]
-    separator: Annotated[str, Field(pattern=r'^[^"\r\n]$')] | None = None  # None: any white space
+    columns: list[str] | None = None  # None: the first line names them
+    # None: the one of white space, tab, `;` and `,` that fits.
+    separator: Annotated[str, Field(pattern=r'^([^"\r\n]|whitespace)$')] | None = None
     picture: str
     label: str
     threshold: float | None = None  # at or above it the second class, below it the first
+    decimal: Literal[".", ","] = "."  # in the numbers that a threshold divides
     subgroup: str | None = None
 
     @model_validator(mode="after")
     def _columns_are_there(self) -> Self:
-        for name in (self.picture, self.label, self.subgroup):
-            if name is not None and name not in self.columns:
+        for name in self.needed:
+            if self.columns is not None and self.columns.count(name) != 1:
+                count = "two" if name in self.columns else "no"
                 raise ValueError(
-                    f"there is no {name} in `columns` ({shortlist(self.columns)}); mend one of them"
+                    f"there is {count} {name} in `columns` ({shortlist(self.columns)}); mend one "
+                    "of them"
                 )
         return self
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that are read."""
+        return [self.picture, self.label, *([self.subgroup] if self.subgroup else [])]
 
 
 class Shares(_Model):

@@ -1,7 +1,5 @@
 """Lay a dataset out as a folder of pictures and a table of labels."""
 
-import csv
-import io
 import math
 import shutil
 import stat
@@ -207,71 +205,54 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
         raise ThawError(
             f"{address} holds no {table.path}; mend `table.path` in its file in datasets/"
         )
-    try:
-        text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError:
-        raise ThawError(f"{address}: {table.path} is not UTF-8; save it as UTF-8") from None
-    try:
-        return _read_lines(text, root, table, classes, address)
-    except csv.Error as error:
-        raise ThawError(
-            f"{address}: {table.path} is no table ({error}); look for a quote that isn't closed"
-        ) from None
+    from thaw.files import tables  # here, as importing pandas takes most of a second
 
-
-def _read_lines(
-    text: io.StringIO, root: Path, table: Table, classes: list[str], address: str
-) -> list[Labelled]:
-    folder = (root / table.path).parent
+    place = f"{address}: {table.path}"
+    found = tables.stranger(path, place, table.columns, table.separator, table.needed)
     rows: dict[str, Labelled] = {}
-    lines = (
-        csv.reader(text, delimiter=table.separator, strict=True)
-        if table.separator
-        else (line.split() for line in text)
-    )
-    for number, cells in enumerate(lines, start=1):
-        if not cells:
-            continue
-        place = f"{address}: {table.path}, line {number}"
-        if len(cells) != len(table.columns):
-            raise ThawError(
-                f"{place} has {len(cells)} columns, not {len(table.columns)}; mend the line"
-            )
-        row = dict(zip(table.columns, cells, strict=True))
-        picture = row[table.picture]
+    for line, picture, label, *subgroup in found[table.needed].itertuples(name=None):
+        at = f"{place}, line {line}"
+        if not picture.strip():
+            raise ThawError(f"{at} names no picture; mend the line")
         if UNWRITABLE.search(picture):
-            raise ThawError(f"{place} names {picture!r}, with a control character; rename it")
+            raise ThawError(f"{at} names {picture!r}, with a control character; rename it")
         member_path(picture, PurePosixPath(), address)
         try:
-            there = (folder / picture).is_file()
+            there = (path.parent / picture).is_file()
         except OSError:  # too long for a name
             there = False
         if not there:
-            raise ThawError(f"{place} names {picture}, which is not there; mend the line")
-        name = (folder / picture).relative_to(root).as_posix()
+            first = "; leave out `columns` where this line names them" if not rows else ""
+            raise ThawError(f"{at} names {picture}, which is not there; mend the line{first}")
+        name = (path.parent / picture).relative_to(root).as_posix()
         if name in rows:
-            raise ThawError(f"{place} names {picture} a second time; remove one of its lines")
-        rows[name] = Labelled(
-            name,
-            _label(row[table.label], table, classes, place),
-            subgroup=row[table.subgroup] if table.subgroup else "",
-        )
+            raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
+        rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
     return list(rows.values())
 
 
 def _label(value: str, table: Table, classes: list[str], place: str) -> str:
     if table.threshold is not None:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
+        number = _number(value, table.decimal)
         if not math.isfinite(number):
-            raise ThawError(f"{place}: {table.label} is {value!r}, not a number")
+            comma = "; with decimal commas, give `table.decimal` in its file in datasets/ a comma"
+            hint = comma if math.isfinite(_number(value, ",")) else ""
+            raise ThawError(f"{place}: {table.label} is {value!r}, not a number{hint}")
         return classes[int(number >= table.threshold)]
     value = composed(value)
     if value not in classes:
         raise ThawError(f"{place}: {table.label} is {value!r}, not one of {shortlist(classes)}")
     return value
+
+
+def _number(value: str, decimal: str) -> float:
+    """A number as written; NaN for what isn't one."""
+    if decimal == ",":
+        value = value.translate(str.maketrans(",.", ".,"))
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def _copy(root: Path, images: Path, names: list[str]) -> None:

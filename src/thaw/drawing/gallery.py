@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from thaw.drawing import plots
 from thaw.evaluation.metrics import Array
 from thaw.pictures import augmentation, decoding
@@ -11,7 +13,6 @@ from thaw.pictures.augmentation import Augmentation
 
 TILE = 160  # pixels
 SHOWN = 12
-Rows = Sequence[dict[str, str]]  # with path and label
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,15 @@ class Source:
     def load(self, path: str) -> decoding.Pixels:
         return decoding.load(self.images / path, TILE, self.resize)
 
-    def some(self, rows: Rows) -> list[dict[str, str]]:
-        order = augmentation.random("gallery", self.seed).permutation(len(rows))
-        return [rows[index] for index in order[:SHOWN]]
+    def some(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.iloc[augmentation.random("gallery", self.seed).permutation(len(rows))[:SHOWN]]
 
 
 def draw(
     source: Source,
     classes: Sequence[str],
-    training: Rows,
-    test: Rows,
+    training: pd.DataFrame,
+    test: pd.DataFrame,
     probabilities: Array,
     folder: Path,
 ) -> None:
@@ -44,15 +44,15 @@ def draw(
     Args:
         source: of the pictures.
         classes: their names.
-        training: the training pictures.
-        test: the test pictures.
+        training: the training pictures, with columns path and label.
+        test: the test pictures, likewise.
         probabilities: (test pictures, classes) of the model.
         folder: for samples.png, augmented.png, predictions.png and mistakes.png.
     """
     chosen = source.some(training)
-    samples = [plots.Tile(source.load(row["path"]), row["label"]) for row in chosen]
+    samples = [plots.Tile(source.load(row.path), row.label) for row in chosen.itertuples()]
     plots.grid(samples, "Training pictures", folder / "samples.png", 4)
-    _draw_views(source, chosen[0]["path"], folder / "augmented.png")
+    _draw_views(source, chosen["path"].iloc[0], folder / "augmented.png")
     _draw_predictions(source, classes, test, probabilities, folder)
 
 
@@ -70,25 +70,28 @@ def _draw_views(source: Source, path: str, to: Path) -> None:
 
 
 def _draw_predictions(
-    source: Source, classes: Sequence[str], rows: Rows, probabilities: Array, folder: Path
+    source: Source,
+    classes: Sequence[str],
+    rows: pd.DataFrame,
+    probabilities: Array,
+    folder: Path,
 ) -> None:
-    tiles = {}
-    wrong = []
-    for row, shares in zip(rows, probabilities, strict=True):
-        best = int(shares.argmax())
-        right = classes[best] == row["label"]
-        caption = f"{classes[best]} {shares[best]:.0%}"
-        caption += "\nright" if right else f"\nwrong: is {row['label']}"
-        tiles[row["path"]] = (row, caption, plots.RIGHT if right else plots.WRONG)
-        if not right:
-            wrong.append((-float(shares[best]), row["path"]))
+    rows = rows.assign(
+        predicted=[classes[best] for best in probabilities.argmax(axis=1)],
+        share=probabilities.max(axis=1),
+    )
 
-    def grid(paths: Sequence[str], title: str, name: str) -> None:
-        chosen = [tiles[path] for path in paths]
-        shown = [plots.Tile(source.load(row["path"]), text, colour) for row, text, colour in chosen]
-        plots.grid(shown, title, folder / f"{name}.png", 4)
+    def grid(chosen: pd.DataFrame, title: str, name: str) -> None:
+        tiles = []
+        for row in chosen.itertuples():
+            right = row.predicted == row.label
+            caption = f"{row.predicted} {row.share:.0%}\n"
+            caption += "right" if right else f"wrong: is {row.label}"
+            colour = plots.RIGHT if right else plots.WRONG
+            tiles.append(plots.Tile(source.load(row.path), caption, colour))
+        plots.grid(tiles, title, folder / f"{name}.png", 4)
 
-    some = [row["path"] for row in source.some(rows)]
-    grid(some, "Test pictures: prediction and confidence", "predictions")
-    worst = [path for _, path in sorted(wrong)[:SHOWN]]
+    grid(source.some(rows), "Test pictures: prediction and confidence", "predictions")
+    wrong = rows[rows["predicted"] != rows["label"]]
+    worst = wrong.sort_values(["share", "path"], ascending=[False, True])[:SHOWN]
     grid(worst, f"The most confident of {len(wrong)} mistakes on the test pictures", "mistakes")

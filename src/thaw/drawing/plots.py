@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -33,24 +34,29 @@ class Tile:
     colour: str = "black"
 
 
-def learning_curves(
-    history: Sequence[dict[str, float]], fine_tuning_starts: int | None, path: Path
-) -> None:
+def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path: Path) -> None:
     """Accuracy and loss by epoch, with a line where fine-tuning starts.
 
     Args:
-        history: rows with epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
+        history: with columns epoch, train_loss, validation_loss, train_accuracy,
+            validation_accuracy.
         fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
         path: of the PNG.
     """
     figure = Figure(figsize=(8, 7), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    epochs = [row["epoch"] for row in history]
     for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
         for part, colour, style in (("train", TRAINING, "-"), ("validation", VALIDATION, "--")):
-            values = [row[f"{part}_{name}"] for row in history]
             label = "Training" if part == "train" else "Validation"
-            axes.plot(epochs, values, style, color=colour, marker="o", markersize=3, label=label)
+            axes.plot(
+                history["epoch"],
+                history[f"{part}_{name}"],
+                style,
+                color=colour,
+                marker="o",
+                markersize=3,
+                label=label,
+            )
         if fine_tuning_starts is not None:
             axes.axvline(
                 fine_tuning_starts + 0.5, color="grey", linewidth=1.5, label="Fine-tuning starts"

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thaw.evaluation import metrics
+
+if TYPE_CHECKING:  # else the model card, which has no table to read, would import it
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -57,7 +60,7 @@ def evaluate(
     labels: Labels,
     found: Mapping[str, Array],
     scores: Mapping[str, Mapping[str, float]],
-    rows: Sequence[Mapping[str, str]],
+    rows: "pd.DataFrame",
     seed: int,
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
@@ -66,7 +69,7 @@ def evaluate(
         labels: (N,) class numbers of the test pictures.
         found: (N, classes) probabilities by model.
         scores: of `metrics.scores` by model.
-        rows: of the test pictures, with each of `KINDS`.
+        rows: of the test pictures, with columns `KINDS`.
         seed: of the bootstrap.
     """
     drawn = metrics.resamples(labels, seed)
@@ -78,7 +81,7 @@ def evaluate(
         metrics.compare(labels, found["head"], found["fine_tuned"], drawn),
         {
             kind: {
-                name: by_group(labels, shares, [row[kind] for row in rows])
+                name: by_group(rows, kind, shares.argmax(axis=1) == labels)
                 for name, shares in found.items()
             }
             for kind in KINDS
@@ -107,15 +110,17 @@ def curve(kind: str, labels: Labels, probabilities: Array) -> list[tuple[float, 
 
 
 def by_group(
-    labels: Labels, probabilities: Array, groups: Sequence[str]
+    rows: "pd.DataFrame", kind: str, right: NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
-    """Pictures and accuracy of each group, such as each class or each kind of subject."""
-    right = probabilities.argmax(axis=1) == labels
-    names = np.asarray(groups)
+    """Pictures and accuracy of each group, such as each class or each kind of subject.
+
+    Args:
+        rows: of the pictures.
+        kind: the column of their groups.
+        right: (pictures,) whether each is predicted as what it is.
+    """
+    found = rows.assign(right=right).groupby(kind)["right"].agg(pictures="size", accuracy="mean")
     return {
-        str(name): {
-            "pictures": int(np.sum(names == name)),
-            "accuracy": float(right[names == name].mean()),
-        }
-        for name in np.unique(names)
+        name: {"pictures": pictures, "accuracy": accuracy}
+        for name, pictures, accuracy in found.itertuples(name=None)
     }

@@ -55,12 +55,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     write_text(path, "".join(_line(cells) for cells in (columns, *rows)))
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table written by `write_csv`, a dictionary a row."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _line(cells: Sequence[Any]) -> str:
     buffer = io.StringIO()
     # The writer quotes a cell that holds a character of its line end, so give it both characters.

@@ -1,9 +1,9 @@
 """Pictures of two runs side by side."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from thaw.drawing import plots
@@ -17,7 +17,7 @@ STYLES = {"before": (plots.TRAINING, "o"), "after": (plots.VALIDATION, "s")}  # 
 class Curves:
     """The learning curves of a run, a row of `COLUMNS` an epoch."""
 
-    history: Sequence[dict[str, float]]
+    history: pd.DataFrame
     fine_tuning_starts: int | None
 
 
@@ -27,11 +27,10 @@ def learning_curves(before: Curves, after: Curves, path: Path) -> None:
     top, bottom = figure.subplots(2, 1, sharex=True)
     for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
         for (when, (colour, marker)), run in zip(STYLES.items(), (before, after), strict=True):
-            epochs = [row["epoch"] for row in run.history]
             for part, style, width in (("train", "-", 0.8), ("validation", "--", 1.8)):
                 axes.plot(
-                    epochs,
-                    [row[f"{part}_{name}"] for row in run.history],
+                    run.history["epoch"],
+                    run.history[f"{part}_{name}"],
                     style,
                     color=colour,
                     linewidth=width,

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import networkx
+import pandas as pd
 import vl_convert
 from PIL import Image
 
@@ -138,21 +139,22 @@ def confusion(
 
 
 def learning_curve(
-    history: Sequence[Mapping[str, float]], starts: int | None, name: str, title: str
+    history: pd.DataFrame, starts: int | None, name: str, title: str
 ) -> dict[str, Any]:
     """A Vega-Lite chart of accuracy or loss by epoch.
 
     Args:
-        history: rows with epoch, train_loss, validation_loss, train_accuracy, validation_accuracy.
+        history: with columns epoch, train_loss, validation_loss, train_accuracy,
+            validation_accuracy.
         starts: the last epoch of the head's training; None without fine-tuning.
         name: accuracy or loss.
         title: of the axis.
     """
     parts = {"train": "training", "validation": "validation"}
     rows = [
-        {"epoch": int(row["epoch"]), "pictures": shown, title: row[f"{part}_{name}"]}
+        {"epoch": int(epoch), "pictures": shown, title: value}
         for part, shown in parts.items()
-        for row in history
+        for epoch, value in zip(history["epoch"], history[f"{part}_{name}"], strict=True)
     ]
     x = {
         "x": {
@@ -191,12 +193,12 @@ def learning_curve(
 
 
 def curve(
-    curves: Mapping[str, Sequence[Mapping[str, float]]], x: str, y: str, titles: tuple[str, str]
+    curves: Mapping[str, pd.DataFrame], x: str, y: str, titles: tuple[str, str]
 ) -> dict[str, Any]:
     """A Vega-Lite chart of each model's ROC or precision-recall curve.
 
     Args:
-        curves: by model, the points in order, each with x, y and threshold.
+        curves: by model, the points in order, with columns x, y and threshold.
         x: the column of the axis across.
         y: the column of the axis up.
         titles: of both axes.
@@ -204,7 +206,7 @@ def curve(
     rows = [
         {"model": model, "place": place, **point}
         for model, points in curves.items()
-        for place, point in enumerate(points)
+        for place, point in enumerate(points.to_dict("records"))
     ]
     scale = {"domain": [0, 1]}
     encoding = {

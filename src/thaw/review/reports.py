@@ -1,6 +1,5 @@
 """Two runs compared for a pull request: parameters, metrics and predictions, as Markdown."""
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation import metrics
 from thaw.evaluation.comparison import LOWER_IS_BETTER, TITLES
+from thaw.files import tables
 from thaw.review import recipes
 
 SEED = 1
@@ -70,16 +70,16 @@ def predictions(text: str) -> Predictions:
     Raises:
         ValueError: when it isn't one.
     """
-    header, *rows = csv.reader(io.StringIO(text))
-    columns = header[3:]
+    found = tables.read(io.StringIO(text))
+    columns = found.columns[3:].tolist()
     count = len(columns) // 2
     names = [name.removeprefix("head_") for name in columns[:count]]
     if columns != [f"{model}_{name}" for model in ("head", "fine_tuned") for name in names]:
         raise ValueError("not the columns that stage evaluate writes")
-    shares = np.array([[float(cell) for cell in row[3:]] for row in rows])
+    shares = found[columns].to_numpy(np.float64)
     return Predictions(
         tuple(names),
-        {row[0]: row[1] for row in rows},
+        dict(zip(found["path"], found["label"], strict=True)),
         {"head": shares[:, :count], "fine_tuned": shares[:, count:]},
     )
 

@@ -1,24 +1,23 @@
 """Learning curves as text, for a terminal or a log."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import plotext
 
 # Shape and colour tell them apart: blue and orange of the 256, on dark ground and on light.
 PARTS = {"train": ("training", "•", 33), "validation": ("validation", "x", 208)}
 SMALLEST = (40, 16)  # columns and lines; where there are fewer, no curves are drawn
-Row = dict[str, float]
 
 
 def learning_curves(
-    history: Sequence[Row], fine_tuning_starts: int | None, size: tuple[int, int], colour: bool
+    history: pd.DataFrame, fine_tuning_starts: int | None, size: tuple[int, int], colour: bool
 ) -> str:
     """Accuracy and loss by epoch, with a line where fine-tuning starts, and the last in words.
 
     Args:
-        history: a row an epoch, at least one: epoch, train_loss, validation_loss, train_accuracy,
-            validation_accuracy.
+        history: a row an epoch, at least one, with columns epoch, train_loss, validation_loss,
+            train_accuracy, validation_accuracy.
         fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
         size: columns and lines to fill; where they are too few, it gives the words alone.
         colour: whether colours may be written, which are control codes.
@@ -40,17 +39,17 @@ def learning_curves(
 
 def _draw(
     axes: Any,
-    history: Sequence[Row],
+    history: pd.DataFrame,
     name: str,
     fine_tuning_starts: int | None,
     colour: bool,
 ) -> None:
-    axes.theme("colorless")  # no colours but those given here: the background stays the terminal's
-    epochs = [row["epoch"] for row in history]
+    axes.theme("colorless")  # none but those given here: the ground stays the terminal's
+    epochs = history["epoch"].tolist()
     every: list[float] = []
     keys = []
     for part, (title, symbol, shade) in PARTS.items():
-        values = [row[f"{part}_{name}"] for row in history]
+        values = history[f"{part}_{name}"].tolist()
         every += values
         keys.append(f"{symbol} {title}")
         marker = plotext.marker(symbol, shade if colour else None)
@@ -68,12 +67,12 @@ def _draw(
     axes.ruler("y").ticks(ticks, [f"{tick:.3f}" for tick in ticks])
 
 
-def words(history: Sequence[Row], fine_tuning_starts: int | None) -> str:
+def words(history: pd.DataFrame, fine_tuning_starts: int | None) -> str:
     """Where the training is, its last epoch's figures and its best, in three lines."""
-    last = history[-1]
+    last = history.iloc[-1]
     epoch, head = int(last["epoch"]), fine_tuning_starts
-    best = max(history, key=lambda row: row["validation_accuracy"])
-    least = min(history, key=lambda row: row["validation_loss"])
+    best = history.iloc[history["validation_accuracy"].argmax()]
+    least = history.iloc[history["validation_loss"].argmin()]
     part = "head" if head is None else f"{epoch - head} of fine-tuning, after {head} of the head"
     return "\n".join(
         [

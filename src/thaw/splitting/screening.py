@@ -1,20 +1,26 @@
 """Look at every picture once before any work: which can't be read, which are identical."""
 
-from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
-from thaw.datasets.labels import Labelled
 from thaw.files.serialize import write_csv
 from thaw.pictures.decoding import BadImageError, content_hash
 from thaw.pictures.threads import in_threads
 
 
 def screen(
-    pictures: Sequence[Labelled], folder: Path, on_bad_image: str, report: Path
+    pictures: pd.DataFrame, folder: Path, on_bad_image: str, report: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Decode every picture, and write those that couldn't be read, and why, to `report`.
+
+    Args:
+        pictures: with columns path and label.
+        folder: what paths are relative to.
+        on_bad_image: "fail" or "skip".
+        report: the path of a CSV file.
 
     Returns:
         The content hash of each path that could be read, and the reason for each that couldn't.
@@ -26,19 +32,19 @@ def screen(
     content: dict[str, str] = {}
     bad: dict[str, str] = {}
 
-    def work(picture: Labelled) -> str | BadImageError:
+    def work(path: str) -> str | BadImageError:
         try:
-            return content_hash(folder / picture.path)
+            return content_hash(folder / path)
         except BadImageError as error:
             return error
 
-    found = in_threads(work, pictures)
-    progress = track(found, "checking", len(pictures))
-    for picture, result in zip(pictures, progress, strict=True):
+    paths = pictures["path"].tolist()
+    progress = track(in_threads(work, paths), "checking", len(paths))
+    for path, result in zip(paths, progress, strict=True):
         if isinstance(result, BadImageError):
-            bad[picture.path] = result.reason
+            bad[path] = result.reason
         else:
-            content[picture.path] = result
+            content[path] = result
     write_csv(report, ("path", "reason"), bad.items())
     if bad:
         listed = shortlist([f"{path} ({reason})" for path, reason in bad.items()], 100)
@@ -48,8 +54,8 @@ def screen(
         )
         if on_bad_image == "fail":
             raise ThawError(f"{sentence}; mend or remove them, or set on_bad_image: skip")
-        left = {picture.label for picture in pictures if picture.path in content}
-        if gone := {picture.label for picture in pictures} - left:
+        left = pictures["label"][pictures["path"].isin(content)]
+        if gone := {*pictures["label"]} - {*left}:
             raise ThawError(
                 f"{sentence}; no picture is left of the class {shortlist(sorted(gone))}: "
                 "mend some, or remove the class"

@@ -2,14 +2,18 @@
 
 import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
 from thaw.core.errors import ThawError, shortlist
-from thaw.datasets.labels import Labelled
 
 SPLITS = ("train", "validation", "test")
+PARTS = ("", *SPLITS)  # that a dataset may bring
+TRAIN = PARTS.index("train")
 COLUMNS = ("path", "label", "split", "subgroup")
 
 
@@ -24,7 +28,7 @@ class Divided:
 
 
 def divide(
-    pictures: Sequence[Labelled],
+    pictures: pd.DataFrame,
     content: Mapping[str, str],
     *,
     held_out: float,
@@ -38,9 +42,9 @@ def divide(
     and one more picture moves few others.
 
     Args:
-        pictures: what the dataset holds. Parts that it brings (train, validation, test) are kept:
-            without a test part, the share `test` of validation becomes one; without a
-            validation part, the share `held_out` of train does.
+        pictures: what the dataset holds, with columns path, label and part. Parts that it brings
+            (train, validation, test) are kept: without a test part, the share `test` of validation
+            becomes one; without a validation part, the share `held_out` of train does.
         content: a hash of each path's picture.
         held_out: the share to hold out of training where the dataset brings no validation part.
         test: the share of those held out to test on.
@@ -49,53 +53,45 @@ def divide(
     Raises:
         ThawError: when a class has too few pictures for each split to get one.
     """
-    groups: dict[str, list[Labelled]] = defaultdict(list)
-    for picture in pictures:
-        groups[content[picture.path]].append(picture)
-    split: dict[str, str] = {}
-    left_out: list[str] = []
-    conflicts: list[str] = []
-    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for key, group in groups.items():
-        if len({picture.label for picture in group}) > 1:
-            conflicts += [picture.path for picture in group]
-        parts = {picture.part for picture in group}
-        part = "test" if "test" in parts else "validation" if "validation" in parts else ""
-        if part:
-            left_out += [picture.path for picture in group if picture.part == "train"]
-            groups[key] = [picture for picture in group if picture.part != "train"]
-        elif "train" in parts:
-            part = "train"
-        strata[part, min(picture.label for picture in group)].append(key)
+    found = pictures[["path", "label"]].assign(
+        content=pictures["path"].map(content), part=pictures["part"].map(PARTS.index)
+    )
+    # Identical pictures are one, in the latest of their parts; out of that, none stays in training.
+    alike = found.groupby("content", sort=False)
+    conflicts = found["path"][alike["label"].transform("nunique") > 1]
+    own, found["part"] = found["part"], alike["part"].transform("max")
+    left_out = found["path"][(own == TRAIN) & (found["part"] > TRAIN)]
+    kept = found.drop(left_out.index)
+    groups = found.sort_values("label").drop_duplicates("content").set_index("content")
+    groups["pictures"] = kept["content"].value_counts()
+    groups["order"] = [hashlib.sha256(f"{seed}\0{key}".encode()).digest() for key in groups.index]
 
-    brought = {part for part, _ in strata}
-    for (part, _), keys in sorted(strata.items()):
-        keys.sort(key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
-        sizes = [len(groups[key]) for key in keys]
-        total = sum(sizes)
-        if part == "train" and "validation" not in brought:
-            bounds = {"validation": _share(total, held_out), "train": total}
-        elif part in ("train", "test") or (part == "validation" and "test" in brought):
-            bounds = {part: total}
-        elif part == "validation":
-            in_test = _share(total, test)
-            bounds = {"test": in_test, "validation": total}
-        else:
-            out = _share(total, held_out)
-            in_test = _share(out, test)
-            bounds = {"test": in_test, "validation": out, "train": total}
-        names = list(bounds)
-        taken = 0
-        for key, size in zip(keys, sizes, strict=True):
-            while taken >= bounds[names[0]] and len(names) > 1:
-                names.pop(0)
-            for picture in groups[key]:
-                split[picture.path] = names[0]
-            taken += size
-    labels = {picture.path: picture.label for picture in pictures}
-    _check(split, labels)
-    duplicates = len(pictures) - len(groups)
-    return Divided(split, duplicates, sorted(left_out), sorted(conflicts))
+    brought = {PARTS[at] for at in groups["part"]}
+    side: dict[str, str] = {}
+    for (at, _), stratum in groups.sort_values("order").groupby(["part", "label"]):
+        sizes = stratum["pictures"]
+        bounds = _bounds(PARTS[at], int(sizes.sum()), brought, held_out, test)
+        places = np.searchsorted([*bounds.values()], sizes.cumsum() - sizes, side="right")
+        names = [*bounds]
+        for key, place in zip(stratum.index, places, strict=True):
+            side[key] = names[min(place, len(names) - 1)]
+    split = dict(zip(kept["path"], kept["content"].map(side), strict=True))
+    _check(split, dict(zip(found["path"], found["label"], strict=True)))
+    return Divided(split, len(found) - len(groups), sorted(left_out), sorted(conflicts))
+
+
+def _bounds(
+    part: str, total: int, brought: set[str], held_out: float, test: float
+) -> dict[str, int]:
+    """The splits that pictures of a part and class go to, and how many lie in each or before it."""
+    if part == "train" and "validation" not in brought:
+        return {"validation": _share(total, held_out), "train": total}
+    if part in ("train", "test") or (part == "validation" and "test" in brought):
+        return {part: total}
+    if part == "validation":
+        return {"test": _share(total, test), "validation": total}
+    out = _share(total, held_out)
+    return {"test": _share(out, test), "validation": out, "train": total}
 
 
 def counts(split: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, dict[str, int]]:
