@@ -10,7 +10,7 @@ from thaw.files.catalogues import read_yaml
 
 PARAMS = Path("params.yaml")
 DATASETS = Path("datasets")  # a file a dataset
-PRETRAINED = Path("weights")  # a file a base model
+PRETRAINED = Path("pretrained")  # a file a base model
 RECIPES = Path("recipes")
 RAW = Path("data/raw")
 IMAGES = RAW / "images"

@@ -51,11 +51,11 @@ def edited(path: Path, more: str) -> Iterator[None]:
         ("src/thaw/networks/backbones.py", {"weights", "extract_features", *TRAININGS}),
         ("src/thaw/pretrained/formats.py", {"weights"}),
         ("src/thaw/splitting/splits.py", {"split"}),
-        ("src/thaw/datasets/layouts.py", {"download", "split"}),
+        ("src/thaw/datasets/layouts.py", {"download"}),
         ("src/thaw/files/serialize.py", set(STAGES)),
         ("src/stages/train_head.py", {"train_head"}),
         ("datasets/folder.yaml", {"download", "model_card"}),
-        ("weights/VGG16.yaml", {"weights", "model_card"}),
+        ("pretrained/VGG16.yaml", {"weights", "model_card"}),
         # Nothing of the result follows from these.
         ("datasets/elpv.yaml", set()),
         ("datasets/one_more.yaml", set()),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 
 
 def prepare(folder: Path, **changes: object) -> None:
-    for name in ("src", "datasets", "weights"):
+    for name in ("src", "datasets", "pretrained"):
         shutil.copytree(ROOT / name, folder / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL | changes
     params["head"]["epochs"], params["fine_tune"]["epochs"] = 15, 1

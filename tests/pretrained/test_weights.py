@@ -201,7 +201,7 @@ def distinct(variable: keras.Variable, seed: int) -> np.ndarray:
 
 
 def package(tmp_path: Path, member: Path, layout: str) -> dict[str, str]:
-    """A wheel that holds the file, as an entry of a file in weights/."""
+    """A wheel that holds the file, as an entry of a file in pretrained/."""
     wheel = tmp_path / "package.whl"
     with zipfile.ZipFile(wheel, "w") as opened:
         opened.write(member, f"inside/{member.name}")

@@ -200,7 +200,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
         read = {
             path
             for path in stage["deps"]
-            if path.split("/")[0] not in ("src", "weights", "datasets")
+            if path.split("/")[0] not in ("src", "pretrained", "datasets")
         }
         assert read <= written, name
 

@@ -45,7 +45,7 @@ SOURCES = "\n".join(
         *CODE,
         *ROOT.glob("*.yaml"),
         *ROOT.glob("datasets/*.yaml"),
-        *ROOT.glob("weights/*.yaml"),
+        *ROOT.glob("pretrained/*.yaml"),
         *ROOT.glob("recipes/*.yaml"),
         *ROOT.glob("requirements*.txt"),
         ROOT / "Makefile",
@@ -372,7 +372,7 @@ def test_the_page_explains_every_field_of_a_dataset() -> None:
         assert f"`{layout}`:" in page, layout
 
 
-@pytest.mark.parametrize("folder", ["datasets", "weights"])
+@pytest.mark.parametrize("folder", ["datasets", "pretrained"])
 def test_a_catalogue_s_file_says_where_its_fields_are_explained(folder: str) -> None:
     files = list((ROOT / folder).glob("*.yaml"))
     assert files
@@ -387,8 +387,8 @@ def test_the_page_names_every_licence() -> None:
     for name in catalogues.names(ROOT / "datasets"):
         assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), name
     page = text(ROOT / "docs/build/networks.md")
-    for name in catalogues.names(ROOT / "weights"):
-        for entry in weights.catalogued(ROOT / "weights", name).values():
+    for name in catalogues.names(ROOT / "pretrained"):
+        for entry in weights.catalogued(ROOT / "pretrained", name).values():
             row = re.search(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
             assert row, name
             assert entry.licence in row[0], name

@@ -259,7 +259,7 @@ class Tiny:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("datasets", "weights"):
+        for name in ("datasets", "pretrained"):
             shutil.copytree(ROOT / name, folder / name)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | {
             "dataset": "folder",

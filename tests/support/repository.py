@@ -16,7 +16,7 @@ from PIL import Image
 from places import ROOT
 
 COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-FOLDERS = ("src", "datasets", "weights", ".dvc/plots")
+FOLDERS = ("src", "datasets", "pretrained", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
     "download",

@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("datasets", "weights"):
+        for name in ("datasets", "pretrained"):
             shutil.copytree(ROOT / name, folder / name)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | SMALL
         self.params["weights"] = str(self._weights())

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from repository import Repository
@@ -41,7 +42,7 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     columns = [f"{name}_{label}" for name in tables for label in CLASSES]
     write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
     scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
-    parts = [{"label": CLASSES[label], "subgroup": ""} for label in labels]
+    parts = pd.DataFrame({"label": [CLASSES[label] for label in labels], "subgroup": ""})
     tested = comparison.evaluate(labels, tables, scores, parts, 1)
     decisive = {
         name: {each: values[each] for each in comparison.DECISIVE}

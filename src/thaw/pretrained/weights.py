@@ -26,7 +26,7 @@ RANDOM = re.compile(r"random(?::(\d{1,9}))?")
 
 
 class Entry(BaseModel):
-    """Weights of a base model, in its file in `weights/`."""
+    """Weights of a base model, in its file in `pretrained/`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
