@@ -10,14 +10,13 @@ benchmarks/results/bench.json and .md, or quick.json and .md.
 """
 
 import argparse
-import sys
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tables
 import workspaces
 from processes import Child, run
+from thaw.core import errors
 from workspaces import Shares, Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -84,11 +83,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="whole runs of each (default: 1)")
     given = parser.parse_args()
     form = QUICK if given.quick else FULL
-    try:
-        with tempfile.TemporaryDirectory(prefix="thaw-bench-") as folder:
-            found = measure(Path(folder), form, given.source, given.repeat)
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; no result was written")
+    with workspaces.temporary() as folder:
+        found = measure(folder, form, given.source, given.repeat)
     write(found, form, given.repeat)
 
 
@@ -138,9 +134,8 @@ def compare_runs(found: Found, workspace: Workspace, epochs: int, which: str) ->
         "head_validation": workspace.read("metrics/head.json")["validation_accuracy"],
         "fine_tuned_validation": workspace.read("metrics/model.json")["validation_accuracy"],
     }
-    scores = workspace.read("metrics/evaluation.json")
-    for model in ("head", "fine_tuned"):
-        ours[f"{model}_test"] = scores[model]["accuracy"]
+    for model, scores in workspace.read("metrics/evaluation.json")["test"].items():
+        ours[f"{model}_test"] = scores["accuracy"]
     title(f"Thaw, `fine_tune_at` changed, {which}")
     changed = [workspace.stage(name, fine_tune_at=120) for name in ("fine_tune", "evaluate")]
     title(f"Thaw, head changed, {which}")
@@ -221,4 +216,4 @@ def title(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

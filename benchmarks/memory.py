@@ -7,13 +7,13 @@ params.yaml otherwise and few epochs. Writes benchmarks/results/memory.json and 
 """
 
 import argparse
-import sys
-import tempfile
 from pathlib import Path
 
 import tables
 import workspaces
 from processes import run
+from thaw.core import errors
+from thaw.drawing import markdown
 
 HERE = Path(__file__).resolve().parent
 STAGES = ("download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
@@ -25,12 +25,9 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs=2, default=[2600, 26000], metavar="PICTURES")
     counts = parser.parse_args().counts
     peaks: Peaks = {name: [] for name in STAGES}
-    try:
-        for count in counts:
-            with tempfile.TemporaryDirectory(prefix="thaw-memory-") as folder:
-                measure(Path(folder), count, peaks)
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; no result was written")
+    for count in counts:
+        with workspaces.temporary() as folder:
+            measure(folder, count, peaks)
     write(peaks, counts)
 
 
@@ -62,12 +59,13 @@ def write(peaks: Peaks, counts: list[int]) -> None:
 
 def table(peaks: Peaks, counts: list[int]) -> str:
     """Peak resident memory as a Markdown table, a line a stage."""
-    columns = " | ".join(f"{count:,} pictures" for count in counts)
-    lines = [f"| peak memory | {columns} | ratio |", "|---|---|---|---|"]
-    for name, (small, large) in peaks.items():
-        lines.append(f"| `{name}` | {small:,.0f} MB | {large:,.0f} MB | {large / small:.2f} |")
-    return "\n".join(lines) + "\n"
+    columns = ("peak memory", *(f"{count:,} pictures" for count in counts), "ratio")
+    rows = [
+        [f"`{name}`", f"{small:,.0f} MB", f"{large:,.0f} MB", f"{large / small:.2f}"]
+        for name, (small, large) in peaks.items()
+    ]
+    return markdown.table(columns, rows) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

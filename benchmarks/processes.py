@@ -34,13 +34,13 @@ class Turn:
 
 
 class Child:
-    """A Python script that runs in a folder with Thaw's stages below src/.
+    """A Python script, or a folder that holds `__main__.py`, run in a folder that holds src/.
 
     The parent has to be a small process itself: Linux starts a child's peak memory at its parent's.
     """
 
     def __init__(self, folder: Path, script: str | Path, *arguments: str) -> None:
-        self.name = Path(script).stem
+        self.name = " ".join([Path(script).stem, *arguments])
         self._last_line = "no reason given"
         environment = {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._started = time.perf_counter()

@@ -17,16 +17,14 @@ quicker.
 """
 
 import argparse
-import csv
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+import tables
 import workspaces
-from workspaces import ROOT
+from thaw.core import errors
+from thaw.drawing import markdown
 
 
 def main() -> None:
@@ -38,23 +36,20 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--name", default="sweep")
     given = parser.parse_args()
-    params = workspaces.merged(given.recipe)
-    params |= {k: yaml.safe_load(v) for k, v in (each.split("=", 1) for each in given.set)}
-    with tempfile.TemporaryDirectory() as temporary:
-        found = sweep(workspaces.create(Path(temporary), params), given.at)
-    results = ROOT / "benchmarks/results"
-    results.mkdir(exist_ok=True)
-    (results / f"{given.name}.json").write_text(json.dumps(found, indent=2) + "\n")
-    (results / f"{given.name}.md").write_text(table(found))
-    print(table(found))
+    params = workspaces.merged(given.recipe, given.set)
+    with workspaces.temporary() as folder:
+        found = sweep(workspaces.create(folder / "run", params), given.at)
+    machine = tables.machine()
+    page = f"{tables.machine_line(machine)}\n\n{table(found)}"
+    tables.write(given.name, {"machine": machine, "values": found}, page)
 
 
 def sweep(workspace: workspaces.Workspace, values: list[Any]) -> list[dict[str, Any]]:
     """A row for each value, the advised one among them: the metrics of what was fine-tuned."""
     for name in ("download", "weights", "split", "probe", "extract_features", "train_head"):
         workspace.stage(name)
-    with (workspace.folder / "probe/probe.csv").open(newline="", encoding="utf-8") as file:
-        advised = next(row["fine_tune_at"] for row in csv.DictReader(file) if row["advised"] == "1")
+    depths = workspace.rows("probe/probe.csv")
+    advised = next(row["fine_tune_at"] for row in depths if row["advised"] == "1")
     head = workspace.read("metrics/head.json")
     rows = []
     for value in dict.fromkeys([*values, advised]):
@@ -68,18 +63,15 @@ def sweep(workspace: workspaces.Workspace, values: list[Any]) -> list[dict[str, 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The sweep as Markdown, best accuracy first."""
-    lines = [
-        "| fine_tune_at | validation accuracy | validation loss | seconds |",
-        "|---|---|---|---|",
-    ]
+    columns = ("fine_tune_at", "validation accuracy", "validation loss", "seconds")
+    cells = []
     for row in sorted(rows, key=lambda row: -row["accuracy"]):
         name = "null" if row["fine_tune_at"] is None else row["fine_tune_at"]
         mark = " (advised)" if row["advised"] else ""
-        lines.append(
-            f"| {name}{mark} | {row['accuracy']:.4f} | {row['loss']:.4f} | {row['seconds']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        figures = (f"{row['accuracy']:.4f}", f"{row['loss']:.4f}", f"{row['seconds']:.0f}")
+        cells.append([f"{name}{mark}", *figures])
+    return markdown.table(columns, cells) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

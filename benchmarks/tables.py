@@ -1,16 +1,18 @@
 """Measurements as a table: medians, spreads and ratios, in JSON and Markdown."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from library import ROOT
+from thaw.core import cores, environment
+from thaw.drawing import markdown
+
+RESULTS = ROOT / "benchmarks/results"
 SIDES = ("plain", "thaw")
 Samples = Mapping[str, Mapping[str, Sequence[float]]]  # of each measure: of each side
 
@@ -89,14 +91,14 @@ def summary(samples: Samples) -> dict[str, dict[str, object]]:
 
 def table(samples: Samples) -> str:
     """The comparison as a Markdown table, a line a measure."""
-    lines = ["|  | plain Keras | Thaw | ratio | aim |", "|---|---|---|---|---|"]
+    rows = []
     for name, measure in MEASURES.items():
         plain, thaw = (samples[name][side] for side in SIDES)
         factor = ratio(plain, thaw, measure.unit)
         shown = f"{factor:+.1f} points" if measure.unit == "%" else f"{factor:.1f}"
         cells = [cell(plain, measure.unit), cell(thaw, measure.unit), shown, measure.aim]
-        lines.append(f"| {measure.title} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([measure.title, *cells])
+    return markdown.table(("", "plain Keras", "Thaw", "ratio", "aim"), rows) + "\n"
 
 
 def cell(values: Sequence[float], unit: str) -> str:
@@ -110,19 +112,19 @@ def cell(values: Sequence[float], unit: str) -> str:
 
 def stage_table(stages: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Seconds and peak MB of each of Thaw's stages as a Markdown table."""
-    lines = ["| stage | time | peak memory |", "|---|---|---|"]
+    rows = []
     for name, runs in stages.items():
         seconds, peaks = zip(*runs, strict=True)
-        lines.append(f"| `{name}` | {cell(seconds, 's')} | {cell(peaks, 'MB')} |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"`{name}`", cell(seconds, "s"), cell(peaks, "MB")])
+    return markdown.table(("stage", "time", "peak memory"), rows) + "\n"
 
 
 def machine() -> dict[str, object]:
     """What the figures depend on."""
     versions = {name: _version(name) for name in ("tensorflow", "keras", "onnxruntime")}
     return {
-        "cpu": _cpu(),
-        "cores": _cores(),
+        "cpu": environment.processor("model name") or "an unknown processor",
+        "cores": cores.available(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **versions,
@@ -154,19 +156,6 @@ def _rounded(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: _rounded(value) for key, value in content.items()}
     return [_rounded(value) for value in content] if isinstance(content, list) else content
-
-
-def _cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "an unknown processor"
 
 
 def _version(package: str) -> str:

@@ -3,33 +3,40 @@
 import csv
 import json
 import shutil
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from library import ROOT
 from processes import Usage, run
+from thaw.core.params import parse
+from thaw.files import catalogues
+from thaw.review import recipes
 
-ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("src", "datasets", "weights")
 Params = dict[str, Any]
 Shares = dict[str, int]  # how many pictures of train and of validation, test's among the latter
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with src/, params.yaml and what the stages have made there."""
+    """A folder with the code, params.yaml and what the stages have made there."""
 
     folder: Path
     params: Params
 
     def stage(self, name: str, **changes: object) -> Usage:
-        """Run a stage's script, with some parameters changed."""
+        """Run a stage or a command, with some parameters changed."""
         print(f"  {name}", flush=True)
         self.write_params(**changes)
-        return run(self.folder, f"src/{name}.py")
+        return run(self.folder, "src", name)
 
     def write_params(self, **changes: object) -> None:
         text = yaml.safe_dump(self.params | changes)
@@ -40,32 +47,53 @@ class Workspace:
         found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
         return found
 
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """A CSV table that a script wrote."""
+        with (self.folder / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
 
 def create(folder: Path, params: Params) -> Workspace:
     """A workspace without data."""
-    shutil.copytree(ROOT / "src", folder / "src")
-    for name in ("datasets.yaml", "weights.yaml"):
-        shutil.copyfile(ROOT / name, folder / name)
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name)
     return Workspace(folder, params)
 
 
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder for workspaces, removed at the end; Ctrl-C ends the benchmark with a sentence."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
+            yield Path(folder)
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; no result was written")
+
+
 def read_params(epochs: int, views: int, recipe: str | None = None) -> Params:
-    """The parameters of params.yaml, those of a recipe in their place, and how much to run."""
+    """The parameters of params.yaml, overridden by a recipe's, and how much to run."""
     values = merged(recipe)
     values["augment"]["views"] = views
     values["head"]["epochs"] = values["fine_tune"]["epochs"] = epochs
     return values
 
 
-def merged(recipe: str | None = None) -> Params:
-    """The parameters of params.yaml, those of a recipe in their place."""
-    values: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    if recipe:
-        path = ROOT / "recipes" / f"{recipe}.yaml"
-        overrides = yaml.safe_load(path.read_text(encoding="utf-8"))["params"]
-        for name, value in overrides.items():
-            values[name] = values[name] | value if isinstance(value, dict) else value
-    return values
+def merged(recipe: str | None = None, settings: Sequence[str] = ()) -> Params:
+    """The parameters of params.yaml, overridden by a recipe's, then by settings.
+
+    Args:
+        recipe: its name.
+        settings: such as `head.dropout=0.5`.
+
+    Raises:
+        ThawError: when there is no such recipe, or a parameter isn't as it must be.
+    """
+    overrides = [recipes.read(ROOT / "recipes", recipe).params] if recipe else []
+    values: Any = catalogues.read_yaml(ROOT / "params.yaml")
+    for each in (*overrides, *map(recipes.setting, settings)):
+        values = recipes.merge(values, each)
+    parse(values)
+    return dict(values)
 
 
 def vgg16(params: Params) -> Params:
@@ -91,10 +119,8 @@ def part_of(whole: Workspace, folder: Path, params: Params, shares: Shares) -> W
         params: of the new one.
         shares: how many pictures of each part, as `balanced` takes them.
     """
-    with (whole.folder / "data/raw/labels.csv").open(newline="", encoding="utf-8") as file:
-        paths = balanced(csv.DictReader(file), shares)
     pictures = folder / "pictures"
-    for path in paths:
+    for path in balanced(whole.rows("data/raw/labels.csv"), shares):
         (pictures / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(whole.folder / "data/raw/images" / path, pictures / path)
     made = create(folder, params | {"dataset": "folder", "source": str(pictures)})

@@ -1,6 +1,9 @@
 """What the benchmarks are built on: turns of child processes, subsets, medians, tables."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,10 @@ import processes
 import sweep
 import tables
 import workspaces
+from helpers import folders
+from places import ROOT
+from thaw.core.errors import ThawError
+from thaw.core.params import parse
 
 Write = Callable[[str], Path]
 
@@ -140,3 +147,56 @@ def test_the_sweeps_table_names_the_advised_value_best_first() -> None:
         "| b (advised) | 0.9500 | 0.2000 | 61 |",
         "| null | 0.9000 | 0.3000 | 8 |",
     ]
+
+
+@pytest.mark.parametrize("name", ["bench", "memory", "seeds", "sweep"])
+def test_a_script_finds_what_it_imports_wherever_it_is_started(name: str, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    script = ROOT / "benchmarks" / f"{name}.py"
+    command = [sys.executable, str(script), "--help"]
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert shown.stdout.startswith(f"usage: {name}.py"), shown.stderr
+
+
+def test_what_measures_memory_is_a_small_process_itself() -> None:
+    """A child's peak memory begins at its parent's."""
+    code = "import sys, bench, memory; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "benchmarks", capture_output=True, text=True
+    )
+    assert "workspaces" in done.stdout.split(), done.stderr
+    assert {"numpy", "pandas", "keras", "tensorflow"}.isdisjoint(done.stdout.split())
+
+
+def test_a_workspace_runs_a_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
+    params = workspaces.merged(settings=["dataset=folder"])
+    params["source"] = str(folders(tmp_path / "pictures", "a", "b"))
+    made = workspaces.create(tmp_path / "run", params)
+    usage = made.stage("download")
+    assert usage.seconds > 0
+    assert usage.peak_mb > 10
+    assert [row["label"] for row in made.rows("data/raw/labels.csv")] == ["a", "a", "b", "b"]
+    with pytest.raises(SystemExit, match=r"^error: src split failed: params.yaml: batch_size: 0: "):
+        made.stage("split", batch_size=0)
+
+
+def test_settings_go_over_a_recipes_parameters_and_these_over_ours() -> None:
+    ours, recipe = workspaces.merged(), workspaces.merged("tensorflow-tutorial")
+    assert recipe["head"]["schedule"] == "constant" != ours["head"]["schedule"]
+    assert recipe["head"]["l2"] == ours["head"]["l2"]
+    assert workspaces.merged("tensorflow-tutorial", ["head.l2=0.5"])["head"] == (
+        recipe["head"] | {"l2": 0.5}
+    )
+    with pytest.raises(ThawError, match="batch_sise is not a parameter"):
+        workspaces.merged(settings=["batch_sise=3"])
+    for params in (ours, recipe):
+        parse(workspaces.vgg16(params))
+
+
+def test_ctrl_c_ends_a_benchmark_with_a_sentence() -> None:
+    with (
+        pytest.raises(SystemExit, match=r"^error: interrupted; no result was written$"),
+        workspaces.temporary() as folder,
+    ):
+        raise KeyboardInterrupt
+    assert not folder.exists()

@@ -1,0 +1,219 @@
+"""The benchmarks' scripts on tiny pictures, with the stages in this process."""
+
+import thaw.networks.quiet  # noqa: F401
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import pytest
+
+import bench
+import memory
+import plain_keras
+import seeds
+import sweep
+import tables
+import thaw_worker
+import workspace
+import workspaces
+from places import ROOT
+from processes import Usage
+from runs import Run
+from thaw.core.errors import ThawError
+from thaw.features import cache
+from thaw.files.serialize import write_csv
+from thaw.review import probing
+from thaw.training import loop
+
+BENCHMARKS = ROOT / "benchmarks"
+TRAINING = ("train_head", "fine_tune", "evaluate")
+NETWORK = {
+    "base_model": "cifar10_cnn",
+    "weights": "random",
+    "cache": {"layer": "block1_pool", "bottleneck": "pooled"},
+    "fine_tune_at": "block2_conv1",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_this_process() -> Iterator[None]:
+    """TensorFlow's threads can't be set twice in a process."""
+
+    def run(folder: Path, script: str, name: str) -> Usage:
+        assert script == "src"
+        with contextlib.chdir(folder):
+            importlib.import_module(f"stages.{name}").main()
+        return Usage(2.0, 300.0)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
+        patched.setattr(workspaces, "run", run)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The pipeline with seed 2, but the views of seed 1."""
+    made = Run(tmp_path_factory.mktemp("run"))
+    made.params |= NETWORK
+    made.stages("download", "weights")
+    made.stages("split", seed=2)
+    made.stages("extract_features", seed=1)
+    made.stages(*TRAINING, seed=2)
+    return made
+
+
+def test_a_seed_gives_what_the_pipeline_gives_with_it(run: Run, tmp_path: Path) -> None:
+    made = workspaces.create(tmp_path / "run", run.params | {"seed": 1})
+    found = seeds.repeat(made, run.folder / "data", [2], "test")
+    expected = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
+    assert {model: scores for model, (scores,) in found.items()} == expected
+    for path in (run.folder / "data/features").iterdir():
+        assert (made.folder / "data/features" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_without_data_seeds_says_what_makes_it(tmp_path: Path) -> None:
+    made = workspaces.Workspace(tmp_path, {})
+    with pytest.raises(ThawError, match="raw is missing; run `dvc repro split weights`"):
+        seeds.repeat(made, tmp_path / "nowhere", [1], "test")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the benchmarks write then, instead of benchmarks/results."""
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_seeds_writes_their_mean_and_spread(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = [{"accuracy": value, "f1": 0.5, "roc_auc": 1.0} for value in (0.8, 0.9)]
+    found = {"head": scores, "fine_tuned": scores[:1]}
+    given = []
+    monkeypatch.setattr(seeds, "repeat", lambda *values: given.extend(values) or found)
+    monkeypatch.setattr(sys, "argv", ["seeds.py", "--seeds", "3", "4", "--set", "head.dropout=0.5"])
+    seeds.main()
+    made, data, *chosen = given
+    assert made.params["head"]["dropout"] == 0.5
+    assert made.params["head"]["optimizer"] == workspaces.merged()["head"]["optimizer"]
+    assert (data, chosen) == (ROOT / "data", [[3, 4], "test"])
+    page = (results / "seeds.md").read_text()
+    assert "Pictures: test. Seeds: 3, 4. Mean ± standard deviation.\n\n" in page
+    assert page.splitlines()[4:] == [
+        "| head | 0.8500 ± 0.0707 | 0.5000 ± 0.0000 | 1.0000 ± 0.0000 | 0.8000, 0.9000 |",
+        "| fine_tuned | 0.8000 | 0.5000 | 1.0000 | 0.8000 |",
+    ]
+    assert json.loads((results / "seeds.json").read_text())["head"] == scores
+
+
+def test_sweep_writes_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"fine_tune_at": 100, "advised": False, "accuracy": 0.9, "loss": 0.3, "seconds": 8.0}
+    given = []
+    monkeypatch.setattr(sweep, "sweep", lambda *values: given.extend(values) or [row])
+    arguments = "sweep.py --recipe tensorflow-tutorial --at null 100 b --name trial"
+    monkeypatch.setattr(sys, "argv", arguments.split())
+    sweep.main()
+    made, values = given
+    assert values == [None, 100, "b"]
+    assert made.params["dataset"] == "cats_and_dogs"
+    assert "| 100 | 0.9000 | 0.3000 | 8 |" in (results / "trial.md").read_text()
+    assert json.loads((results / "trial.json").read_text())["values"] == [row]
+
+
+def test_memory_writes_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(_: Path, count: int, peaks: memory.Peaks) -> None:
+        for values in peaks.values():
+            values.append(10.0 * count)
+
+    monkeypatch.setattr(memory, "measure", measure)
+    monkeypatch.setattr(sys, "argv", ["memory.py", "--counts", "200", "300"])
+    memory.main()
+    lines = (results / "memory.md").read_text().splitlines()
+    assert lines[2] == "| peak memory | 200 pictures | 300 pictures | ratio |"
+    assert lines[4] == "| `download` | 2,000 MB | 3,000 MB | 1.50 |"
+    assert len(lines) == 4 + len(memory.STAGES)
+
+
+def test_bench_reads_what_the_stages_wrote(
+    run: Run, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(folder: Path, *_: str) -> Usage:
+        models = [f"{model}_{part}" for model in seeds.MODELS for part in ("validation", "test")]
+        found = dict.fromkeys(models, 0.75) | {"seconds_after_head": 30.0}
+        (folder / "plain.json").write_text(json.dumps(found))
+        return Usage(80.0, 900.0)
+
+    monkeypatch.setattr(bench, "run", plain)
+    monkeypatch.setattr(workspaces, "run", lambda *_: Usage(2.0, 300.0))  # they have run
+    found = bench.Found({"train": 32, "validation": 6, "test": 2})
+    bench.compare_runs(found, workspaces.Workspace(run.folder, run.params), 2, "1 of 1")
+    for job in (*bench.JOBS, "vgg_epoch"):
+        found.add(job, 10.0, 20.0)
+    tests = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
+    for model in seeds.MODELS:
+        assert found.samples[f"{model}_test"]["thaw"] == [100 * tests[model]["accuracy"]]
+    assert found.samples["whole"] == {"plain": [80.0], "thaw": [2.0 * len(bench.STAGES)]}
+    assert found.samples["head"] == {"plain": [50.0], "thaw": [2.0]}
+    bench.write(found, bench.QUICK, 1)
+    page = (results / "quick.md").read_text()
+    assert "| head changed | 50.0 s | 2.0 s | 25.0 | at least 20 |" in page
+    assert "| `evaluate` | 2.0 s | 300 MB |" in page
+    assert set(json.loads((results / "quick.json").read_text())["measures"]) == set(tables.MEASURES)
+
+
+def test_a_sweep_has_a_row_for_each_value_and_for_the_advised_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all has run that comes before `fine_tune`."""
+    depths = [
+        probing.Depth(5, "block1_pool", 0.9, 0.1, "block2_conv1", 100, 2.0),
+        probing.Depth(10, "block2_pool", 0.8, 0.1, None, 0, 0.0),
+    ]
+    rows = [(*dataclasses.astuple(each), int(each is depths[0])) for each in depths]
+    write_csv(run.folder / "probe/probe.csv", (*dataclasses.asdict(depths[0]), "advised"), rows)
+    of_all = workspaces.run
+
+    def of_fine_tune(folder: Path, script: str, name: str) -> Usage:
+        return of_all(folder, script, name) if name == "fine_tune" else Usage(1.0, 1.0)
+
+    monkeypatch.setattr(workspaces, "run", of_fine_tune)
+    made = workspaces.Workspace(run.folder, run.params)
+    found = sweep.sweep(made, [None])
+    assert [row["fine_tune_at"] for row in found] == [None, "block2_conv1"]
+    assert [row["advised"] for row in found] == [False, True]
+    assert found[0]["accuracy"] == made.read("metrics/head.json")["validation_accuracy"]
+    assert found[1]["loss"] == made.read("metrics/model.json")["validation_loss"]
+
+
+def test_thaws_worker_does_what_the_stages_do(run: Run) -> None:
+    with contextlib.chdir(run.folder):
+        train, validation = (
+            len(cache.read(workspace.FEATURES, f"{part}_labels"))
+            for part in ("train", "validation")
+        )
+        jobs = thaw_worker.jobs(workspace.read_params())
+        done = {name: build()() for name, build in jobs.items()}
+        jobs["views"]()()
+        extracted = Path("scratch/train_boundary.npy").read_bytes()
+        assert extracted == Path("data/features/train_boundary.npy").read_bytes()
+    assert done == {
+        "network": train,
+        "decoded": train,
+        "views": train * run.params["augment"]["views"],
+        "steps": train,
+        "vgg_epoch": train + validation,
+    }
+
+
+def test_plain_keras_reads_thaws_split(run: Run) -> None:
+    with contextlib.chdir(run.folder):
+        paths, labels = plain_keras.labelled("train")
+        assert labels == cache.read(workspace.FEATURES, "train_labels").tolist()
+        assert all(Path(path).is_file() for path in paths)
+        pictures, _ = next(iter(plain_keras.dataset(paths, labels, size=32)))
+    assert pictures.shape == (min(len(paths), plain_keras.BATCH), 32, 32, 3)
