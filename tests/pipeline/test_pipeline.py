@@ -15,6 +15,8 @@ from places import ROOT
 from repository import CHANGES, PICTURES, STAGES, Finished, Repository, ran
 from thaw.evaluation.comparison import DECISIVE
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def made(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:

@@ -16,6 +16,8 @@ import yaml
 from places import ROOT
 from repository import Finished, Repository, home, ran
 
+pytestmark = pytest.mark.timeout(900)
+
 KEY, SECRET = "team", "a secret"
 ARTIFACTS = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
 
