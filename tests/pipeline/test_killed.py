@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 import yaml
 
-from repository import STAGES, Finished, Repository
+from repository import Finished, Repository
 
 pytestmark = pytest.mark.timeout(900)
 CHECKPOINT = Path("data/unfinished/model.npz")

@@ -140,7 +140,7 @@ class Repository:
         return self.run(sys.executable, "-m", "dvc", *words, code=code)
 
     def dvc_json(self, *words: str) -> Any:
-        """What a command of DVC's that only looks finds: in this process, which spares its start."""
+        """What a command of DVC's that only looks finds; in this process, for speed."""
         printed = io.StringIO()
         with (
             contextlib.chdir(self.path),
