@@ -1,16 +1,23 @@
-"""The order of the test files, and Ctrl-C for what they start."""
+"""What all tests share: their order, their limits, one run of the pipeline; Ctrl-C."""
 
+import contextlib
+import os
 import signal
+from collections.abc import Iterator
 
+import psutil
 import pytest
+
+from repository import Finished
 
 # A shell has a job in the background ignore it, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Those that drive `dvc` and browsers, slowest first: begun last, one would run alone at the end.
+# Slowest first: begun last, one would run alone at the end.
 SLOW = (
     "test_killed",
     "test_reproducible",
+    "test_experiments",
     "test_pipeline",
     "test_page",
     "test_report",
@@ -26,3 +33,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW)
 
     items.sort(key=place)
+
+
+@contextlib.contextmanager
+def ended() -> Iterator[None]:
+    """What was started meanwhile ends with a failure: of time, above all."""
+    ours = psutil.Process()
+    before = set(ours.children(recursive=True))
+    try:
+        yield
+    except BaseException:
+        for process in set(ours.children(recursive=True)) - before:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    with ended():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with ended():
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run of the pipeline for all tests, those of the other worker too: copy it."""
+    base = tmp_path_factory.getbasetemp()
+    return Finished.once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)

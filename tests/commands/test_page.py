@@ -12,10 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, opened
-from repository import Repository
+from repository import NASTY, Finished, Repository
 
 WIDTHS = (390, 768, 1280)
-NASTY = "<b onerror=alert(1)> & \"'.png"
 LOADED = "images => images.every(image => image.complete && image.naturalWidth > 0)"
 
 
@@ -24,16 +23,8 @@ def page_of(repository: Repository, *words: str, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """After a run whose test pictures are most of all, so that there are mistakes among them."""
-    made = Repository(tmp_path_factory.mktemp("page"))
-    pictures = made.path.parent / "my pictures"
-    (pictures / "moss/moss 1.png").rename(pictures / "moss" / NASTY)
-    made.edit({"split.held_out": 0.7, "split.test": 0.7, "head.epochs": 1})
-    made.commit("Test on more")
-    made.dvc("repro")
-    made.commit("Run the pipeline")
-    return made
+def repository(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return finished.repository.copy(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +80,7 @@ def test_it_opens_at_every_width(browser: Browser, file: Path, width: int, schem
 def test_it_says_what_the_run_found(
     page: Page, repository: Repository, rows: list[dict[str, str]]
 ) -> None:
-    scores = repository.json("metrics/evaluation.json")
+    scores = repository.json("metrics/evaluation.json")["test"]
     assert page.inner_text("h1") == "A folder of one's own pictures"
     accuracy = page.locator(".metrics tr", has_text="accuracy").first
     expect(accuracy).to_contain_text(f"{scores['fine_tuned']['accuracy']:.4f}")
@@ -246,7 +237,7 @@ def test_parameters_that_changed_since_are_told(
 
 
 @pytest.mark.parametrize(
-    "gone", ["data/predictions.csv", "metrics/groups.json", "models/model.keras"]
+    "gone", ["data/predictions.csv", "metrics/test.json", "models/model.keras"]
 )
 def test_what_is_missing_is_named_and_the_page_kept(
     repository: Repository, file: Path, gone: str

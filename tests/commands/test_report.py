@@ -183,7 +183,7 @@ def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
     [
         ("metrics/evaluation.json", "{"),
         ("metrics/evaluation.json", "<<<<<<< HEAD\n"),
-        ("metrics/intervals.json", "[1]"),
+        ("metrics/test.json", "[1]"),
         ("plots/model.csv", "epoch\n3\n"),
         ("plots/confusion_fine_tuned.csv", "moss\nmoss\n"),
     ],

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from places import ROOT
-from repository import STAGES, Repository, ran
+from repository import Finished, Repository, home, ran
+
+pytestmark = pytest.mark.timeout(900)
 
 KEY, SECRET = "team", "a secret"
 ARTIFACTS = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
@@ -60,9 +62,7 @@ def elsewhere(repository: Repository, folder: Path) -> Repository:
     """The same commands in another folder, with caches and settings of its own."""
     other = copy.copy(repository)
     other.path = folder / "thaw"
-    names = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DVC_SITE_CACHE_DIR")
-    other.env = repository.env | {name: str(folder / name) for name in names}
-    (folder / "HOME").mkdir(parents=True)
+    other.env = repository.env | home(folder)
     return other
 
 
@@ -116,12 +116,10 @@ def outputs(repository: Repository) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def whole(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The pipeline after a run, its model registered."""
-    repository = Repository(tmp_path_factory.mktemp("whole"))
+    repository = finished.repository.copy(tmp_path_factory.mktemp("whole"))
     repository.env["NO_PROXY"] = "127.0.0.1"
-    assert sorted(ran(repository.dvc("repro"))) == sorted(STAGES)
-    repository.commit("Run the pipeline")
     return repository
 
 

@@ -18,7 +18,7 @@ HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validati
 def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> None:
     """Every stage's outputs, as of a model that takes the pictures `wrong` for the other class."""
     root = repository.path
-    source = sorted((root.parent / "my pictures").rglob("*.png"))
+    source = sorted(repository.pictures.rglob("*.png"))
     labels = np.arange(pictures) % 2
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
     for stage in stages.values():
