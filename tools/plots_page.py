@@ -9,12 +9,14 @@ import vl_convert
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / ".dvc/plots/page.html"
+LICENCES = HERE.parent / "src/thaw/review/templates/licences.html"
 
 
 def page() -> str:
     skeleton = (HERE / "plots_page.html").read_text(encoding="utf-8")
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return skeleton.replace("{vega}", bundle)
+    licences = LICENCES.read_text(encoding="utf-8").rstrip("\n")
+    return skeleton.replace("{licences}", licences).replace("{vega}", bundle)
 
 
 if __name__ == "__main__":

@@ -291,6 +291,7 @@ def render(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         **context,
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
+        licences=(TEMPLATES / "licences.html").read_text(encoding="utf-8"),
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         data=embedded(data),
     )
