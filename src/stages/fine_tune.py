@@ -1,5 +1,7 @@
 """Stage `fine_tune`: thaw the layers from `fine_tune_at` on and train them: models/model.*."""
 
+import thaw.networks.quiet  # noqa: F401
+
 import keras
 
 import workspace

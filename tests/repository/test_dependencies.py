@@ -167,6 +167,20 @@ def test_core_makes_no_result() -> None:
                 assert not node.attr.startswith("write_"), f"{path}, line {node.lineno}"
 
 
+def test_whoever_imports_keras_first_undoes_what_would_change_results() -> None:
+    """`thaw.networks.quiet`: settings of the environment and of the user's keras.json."""
+    heavy = {"keras", "tensorflow", "tf2onnx"}
+    for path in SRC.rglob("*.py"):
+        names = [
+            alias.name if isinstance(node, ast.Import) else str(node.module)
+            for node in tree(path).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        ]
+        if heavy & {name.split(".")[0] for name in names} and path.name != "quiet.py":
+            assert names[0] == "thaw.networks.quiet", path
+
+
 def test_private_names_of_other_packages_are_read_in_one_file_alone() -> None:
     """`networks/private.py` says why, and fails with a sentence where they are gone."""
     for path in SRC.rglob("*.py"):
