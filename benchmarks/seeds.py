@@ -17,16 +17,16 @@ from statistics import mean, stdev
 
 import numpy as np
 
+import library
 import tables
+import workspace
 import workspaces
-from library import ROOT
 from thaw.core import errors
 from thaw.core.errors import ThawError
 from thaw.drawing import markdown
 from workspaces import Workspace
 
-NEEDED = ("raw", "weights/base.weights.h5")  # of data/
-SPLIT = "data/split.csv"
+NEEDED = (workspace.RAW, workspace.WEIGHTS)
 CACHED = ("train", "validation")  # the parts of the split that the cache holds
 MODELS = ("head", "fine_tuned")
 SHOWN = ("accuracy", "f1", "roc_auc")
@@ -45,7 +45,7 @@ def main() -> None:
     params = workspaces.merged(settings=given.set)
     with workspaces.temporary() as folder:
         found = repeat(
-            workspaces.create(folder / "run", params), ROOT / "data", given.seeds, given.part
+            workspaces.create(folder / "run", params), library.ROOT, given.seeds, given.part
         )
     machine = tables.machine()
     seeds = ", ".join(map(str, given.seeds))
@@ -56,12 +56,12 @@ def main() -> None:
     tables.write(given.name, {"machine": machine, "seeds": given.seeds, **found}, page)
 
 
-def repeat(workspace: Workspace, data: Path, seeds: list[int], part: str) -> Scores:
+def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores:
     """Run the stages for each seed.
 
     Args:
-        workspace: without data.
-        data: a folder data/ with what `NEEDED` names.
+        made: a workspace without data.
+        source: the folder that holds what `NEEDED` names.
         seeds: one run each.
         part: of the split, whose scores are returned.
 
@@ -69,20 +69,20 @@ def repeat(workspace: Workspace, data: Path, seeds: list[int], part: str) -> Sco
         ThawError: when the data isn't there.
     """
     for name in NEEDED:
-        if not (data / name).exists():
-            raise ThawError(f"{data / name} is missing; run `dvc repro split weights`")
-        link = workspace.folder / "data" / name
+        if not (source / name).exists():
+            raise ThawError(f"{source / name} is missing; run `dvc repro split weights`")
+        link = made.folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(data / name)
-    everything = extract(workspace)
+        link.symlink_to(source / name)
+    everything = extract(made)
     found: Scores = {model: [] for model in MODELS}
     for seed in seeds:
         begun = time.perf_counter()
-        workspace.stage("split", seed=seed)
-        select(workspace, everything)
+        made.stage("split", seed=seed)
+        select(made, everything)
         for name in ("train_head", "fine_tune", "evaluate"):
-            workspace.stage(name, seed=seed)
-        scores = workspace.read("metrics/evaluation.json")[part]
+            made.stage(name, seed=seed)
+        scores = made.read("metrics/evaluation.json")[part]
         for model in MODELS:
             found[model].append(scores[model])
         shown = ", ".join(f"{model} {scores[model]['accuracy']:.4f}" for model in MODELS)
@@ -90,32 +90,32 @@ def repeat(workspace: Workspace, data: Path, seeds: list[int], part: str) -> Sco
     return found
 
 
-def extract(workspace: Workspace) -> Path:
+def extract(made: Workspace) -> Path:
     """Compute the features of all pictures, as for training and as for validation.
 
     Returns:
         The folder they lie in, with the split.csv that names their rows.
     """
-    workspace.stage("split")
-    pictures = workspace.rows(SPLIT)
-    with (workspace.folder / SPLIT).open("w", newline="", encoding="utf-8") as file:
+    made.stage("split")
+    pictures = made.rows(workspace.SPLIT)
+    with (made.folder / workspace.SPLIT).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(pictures[0]))
         writer.writeheader()
         writer.writerows(row | {"split": part} for part in CACHED for row in pictures)
-    workspace.stage("extract_features")
-    everything = (workspace.folder / "data/features").rename(workspace.folder / "everything")
-    (workspace.folder / SPLIT).rename(everything / "split.csv")
+    made.stage("extract_features")
+    everything = (made.folder / workspace.FEATURES).rename(made.folder / "everything")
+    (made.folder / workspace.SPLIT).rename(everything / "split.csv")
     return everything
 
 
-def select(workspace: Workspace, everything: Path) -> None:
+def select(made: Workspace, everything: Path) -> None:
     """Write data/features as stage `extract_features` would for the split: rows of `everything`."""
-    features = workspace.folder / "data/features"
+    features = made.folder / workspace.FEATURES
     shutil.rmtree(features, ignore_errors=True)
     features.mkdir()
     shutil.copy(everything / "features.json", features)
-    known = workspace.rows(str(everything / "split.csv"))
-    split = workspace.rows(SPLIT)
+    known = made.rows(everything / "split.csv")
+    split = made.rows(workspace.SPLIT)
     for part in CACHED:
         paths = [row["path"] for row in known if row["split"] == part]
         place = {path: number for number, path in enumerate(paths)}

@@ -8,11 +8,11 @@ from importlib import metadata
 from statistics import median
 from typing import Any
 
-from library import ROOT
+import library
 from thaw.core import cores, environment
 from thaw.drawing import markdown
 
-RESULTS = ROOT / "benchmarks/results"
+RESULTS = library.ROOT / "benchmarks/results"
 SIDES = ("plain", "thaw")
 Samples = Mapping[str, Mapping[str, Sequence[float]]]  # of each measure: of each side
 

@@ -1,7 +1,6 @@
 """Folders in which Thaw's stages run: the code, parameters, and pictures of their own."""
 
 import csv
-import json
 import shutil
 import sys
 import tempfile
@@ -14,13 +13,14 @@ from typing import Any
 
 import yaml
 
-from library import ROOT
+import library
+import workspace
 from processes import Usage, run
 from thaw.core.params import parse
 from thaw.files import catalogues
 from thaw.review import recipes
 
-COPIED = ("src", "datasets", "weights")
+COPIED = ("src", workspace.DATASETS, workspace.PRETRAINED)
 Params = dict[str, Any]
 Shares = dict[str, int]  # how many pictures of train and of validation, test's among the latter
 
@@ -40,14 +40,13 @@ class Workspace:
 
     def write_params(self, **changes: object) -> None:
         text = yaml.safe_dump(self.params | changes)
-        (self.folder / "params.yaml").write_text(text, encoding="utf-8")
+        (self.folder / workspace.PARAMS).write_text(text, encoding="utf-8")
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON object that a script wrote."""
-        found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        return found
+        return workspace.read_json(self.folder / name)
 
-    def rows(self, name: str) -> list[dict[str, str]]:
+    def rows(self, name: str | Path) -> list[dict[str, str]]:
         """A CSV table that a script wrote."""
         with (self.folder / name).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -56,7 +55,7 @@ class Workspace:
 def create(folder: Path, params: Params) -> Workspace:
     """A workspace without data."""
     for name in COPIED:
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(library.ROOT / name, folder / name)
     return Workspace(folder, params)
 
 
@@ -88,8 +87,9 @@ def merged(recipe: str | None = None, settings: Sequence[str] = ()) -> Params:
     Raises:
         ThawError: when there is no such recipe, or a parameter isn't as it must be.
     """
-    overrides = [recipes.read(ROOT / "recipes", recipe).params] if recipe else []
-    values: Any = catalogues.read_yaml(ROOT / "params.yaml")
+    folder = library.ROOT / workspace.RECIPES
+    overrides = [recipes.read(folder, recipe).params] if recipe else []
+    values: Any = catalogues.read_yaml(library.ROOT / workspace.PARAMS)
     for each in (*overrides, *map(recipes.setting, settings)):
         values = recipes.merge(values, each)
     parse(values)
@@ -120,9 +120,9 @@ def part_of(whole: Workspace, folder: Path, params: Params, shares: Shares) -> W
         shares: how many pictures of each part, as `balanced` takes them.
     """
     pictures = folder / "pictures"
-    for path in balanced(whole.rows("data/raw/labels.csv"), shares):
+    for path in balanced(whole.rows(workspace.LABELS), shares):
         (pictures / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(whole.folder / "data/raw/images" / path, pictures / path)
+        shutil.copyfile(whole.folder / workspace.IMAGES / path, pictures / path)
     made = create(folder, params | {"dataset": "folder", "source": str(pictures)})
     for name in ("download", "weights", "split"):
         made.stage(name)

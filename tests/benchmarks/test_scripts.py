@@ -71,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_seed_gives_what_the_pipeline_gives_with_it(run: Run, tmp_path: Path) -> None:
     made = workspaces.create(tmp_path / "run", run.params | {"seed": 1})
-    found = seeds.repeat(made, run.folder / "data", [2], "test")
+    found = seeds.repeat(made, run.folder, [2], "test")
     expected = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
     assert {model: scores for model, (scores,) in found.items()} == expected
     for path in (run.folder / "data/features").iterdir():
@@ -98,10 +98,10 @@ def test_seeds_writes_their_mean_and_spread(results: Path, monkeypatch: pytest.M
     monkeypatch.setattr(seeds, "repeat", lambda *values: given.extend(values) or found)
     monkeypatch.setattr(sys, "argv", ["seeds.py", "--seeds", "3", "4", "--set", "head.dropout=0.5"])
     seeds.main()
-    made, data, *chosen = given
+    made, source, *chosen = given
     assert made.params["head"]["dropout"] == 0.5
     assert made.params["head"]["optimizer"] == workspaces.merged()["head"]["optimizer"]
-    assert (data, chosen) == (ROOT / "data", [[3, 4], "test"])
+    assert (source, chosen) == (ROOT, [[3, 4], "test"])
     page = (results / "seeds.md").read_text()
     assert "Pictures: test. Seeds: 3, 4. Mean ± standard deviation.\n\n" in page
     assert page.splitlines()[4:] == [
