@@ -145,6 +145,7 @@ class Repository:
         with (
             contextlib.chdir(self.path),
             mock.patch.dict(os.environ, self.env, clear=True),
+            mock.patch("dvc.ui.disable_colorama", contextlib.nullcontext),  # takes stdout back
             contextlib.redirect_stdout(printed),
         ):
             code = dvc.cli.main([*words, "--json"])
