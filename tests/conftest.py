@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import psutil
 import pytest
@@ -36,30 +37,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-@contextlib.contextmanager
-def ended() -> Iterator[None]:
-    """What was started meanwhile ends with a failure: of time, above all."""
-    ours = psutil.Process()
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Iterator[None]:
+    """When a test's time is up, all that it started is killed, while it is known whose it is."""
+    result = yield
+    ours, fail = psutil.Process(), signal.getsignal(signal.SIGALRM)
     before = set(ours.children(recursive=True))
-    try:
-        yield
-    except BaseException:
+
+    def end(number: int, frame: FrameType | None) -> None:
         for process in set(ours.children(recursive=True)) - before:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        raise
+        if callable(fail):
+            fail(number, frame)
 
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup() -> Iterator[None]:
-    with ended():
-        yield
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Iterator[None]:
-    with ended():
-        yield
+    signal.signal(signal.SIGALRM, end)
+    return result
 
 
 @pytest.fixture(scope="session")

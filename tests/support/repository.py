@@ -9,7 +9,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -118,7 +117,7 @@ class Repository:
 
     def run(self, *command: str, code: int = 0) -> str:
         """Run a command that must end with this exit code; what it writes, to either stream."""
-        with subprocess.Popen(
+        done = subprocess.run(
             command,
             cwd=self.path,
             env=self.env,
@@ -126,15 +125,9 @@ class Repository:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
-        ) as running:
-            try:
-                printed, _ = running.communicate()
-            except BaseException:  # the test's time is up: so is that of all that it started
-                os.killpg(running.pid, signal.SIGKILL)
-                raise
-        assert running.returncode == code, f"{' '.join(command)}\n{printed}"
-        return printed
+        )
+        assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
 
     def dvc(self, *words: str, code: int = 0) -> str:
         return self.run(sys.executable, "-m", "dvc", *words, code=code)
