@@ -25,6 +25,7 @@ SLOW = (
     "test_pipeline",
     "test_report",
     "test_storage",
+    "test_recipe",
     "test_export",
     "test_demo",
 )
