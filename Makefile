@@ -56,8 +56,10 @@ repro: venv
 test: lint
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# Of these folders, since others import TensorFlow, which takes five seconds by itself.
 quick: lint
-	pytest -m "not slow"
+	pytest --numprocesses 2 -m "not slow" $(addprefix tests/,core datasets drawing evaluation files \
+		pictures splitting)
 
 lint: venv-dev
 	ruff check .

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import psutil
 import pytest
@@ -13,16 +14,18 @@ from repository import Finished
 # A shell has a job in the background ignore it, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Slowest first: begun last, one would run alone at the end.
+# Slowest first: begun last, one would run alone at the end. The second needs no run of the
+# pipeline, and so doesn't wait while the first makes it.
 SLOW = (
     "test_killed",
+    "test_stages",
     "test_reproducible",
     "test_experiments",
-    "test_pipeline",
     "test_page",
+    "test_pipeline",
     "test_report",
     "test_storage",
-    "test_stages",
+    "test_recipe",
     "test_export",
     "test_demo",
 )
@@ -35,30 +38,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-@contextlib.contextmanager
-def ended() -> Iterator[None]:
-    """What was started meanwhile ends with a failure: of time, above all."""
-    ours = psutil.Process()
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Iterator[None]:
+    """When a test's time is up, all that it started is killed, while it is known whose it is."""
+    result = yield
+    ours, fail = psutil.Process(), signal.getsignal(signal.SIGALRM)
     before = set(ours.children(recursive=True))
-    try:
-        yield
-    except BaseException:
+
+    def end(number: int, frame: FrameType | None) -> None:
         for process in set(ours.children(recursive=True)) - before:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        raise
+        if callable(fail):
+            fail(number, frame)
 
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup() -> Iterator[None]:
-    with ended():
-        yield
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Iterator[None]:
-    with ended():
-        yield
+    signal.signal(signal.SIGALRM, end)
+    return result
 
 
 @pytest.fixture(scope="session")

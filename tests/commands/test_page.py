@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from browser import chromium, opened
 from repository import NASTY, Finished, Repository
 
+pytestmark = pytest.mark.timeout(900)
+
 WIDTHS = (390, 768, 1280)
 LOADED = "images => images.every(image => image.complete && image.naturalWidth > 0)"
 

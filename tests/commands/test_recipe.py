@@ -14,11 +14,13 @@ import yaml
 
 from commands import recipe
 from places import ROOT
-from repository import Repository
+from repository import Finished, Repository
 from thaw.core import params
 from thaw.core.errors import ThawError
 from thaw.files import catalogues
 from thaw.review import probing, recipes
+
+pytestmark = pytest.mark.timeout(900)
 
 FOLDER = ROOT / "recipes"
 NAMES = catalogues.names(FOLDER)
@@ -116,8 +118,8 @@ def test_texts_come_back_from_dvc_as_they_are(value: str, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    made = Repository(tmp_path_factory.mktemp("recipes"))
+def repository(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    made = finished.repository.copy(tmp_path_factory.mktemp("recipes"))
     small = {
         "title": "Small",
         "source": "here",
@@ -138,11 +140,12 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     committed = path.read_text(encoding="utf-8")
     edited = committed.replace("batch_size: 8", "batch_size: 5")
     path.write_text(edited, encoding="utf-8")
+    model = (repository.path / "models/model.onnx").read_bytes()
     arguments = ("small", "head.dropout=0.4", "tensorboard=true")
     printed = repository.run(sys.executable, "src", "recipe", *arguments)
     assert "dvc exp apply small" in printed
     assert path.read_text(encoding="utf-8") == edited
-    assert not (repository.path / "models/model.onnx").exists()
+    assert (repository.path / "models/model.onnx").read_bytes() == model
     run = repository.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     (ref,) = [name for name in run if name.endswith("/small")]
     ran = yaml.safe_load(repository.run("git", "show", f"{ref}:params.yaml"))
@@ -151,7 +154,8 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     expected["head"] |= {"epochs": 1, "dropout": 0.4}
     expected["augment"] |= {"views": 1}
     assert ran == expected
-    assert repository.run("git", "show", f"{ref}:metrics/evaluation.json")
+    scores = repository.run("git", "show", f"{ref}:metrics/evaluation.json")
+    assert scores != (repository.path / "metrics/evaluation.json").read_text()
     assert list((repository.path / "logs/small/head/train").glob("events.*"))
     assert "logs" not in repository.run("git", "status", "--short")
 

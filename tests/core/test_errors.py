@@ -126,6 +126,7 @@ ALLOCATIONS = {
 
 
 @pytest.mark.parametrize("library", ALLOCATIONS)
+@pytest.mark.slow
 def test_memory_that_runs_out_is_a_sentence(library: str, tmp_path: Path) -> None:
     script = f"""
 def limit(more):

@@ -145,6 +145,7 @@ print(len(rows), tracemalloc.get_traced_memory()[1])
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path, files: Path) -> None:
     """In a process of its own: the tests before would leave tables that happen to grow here."""
     many = cifar_files(tmp_path / "many", "a", "b", each=200)  # 7 MB

@@ -224,6 +224,7 @@ def test_name_that_is_no_text_is_a_sentence(tmp_path: Path, raw: Path):
     assert r"'a/\udcff.png' has a control character or is not UTF-8; rename" in refused(source, raw)
 
 
+@pytest.mark.slow
 def test_names_that_the_locale_would_change(tmp_path: Path, raw: Path):
     """In a Latin-1 locale `été` would be recorded as `Ã©tÃ©`, in plain C not at all."""
     source = folders(tmp_path / "own", "été", "a")
@@ -322,6 +323,7 @@ def test_names_with_quotes_and_commas(tmp_path: Path, raw: Path):
     assert again == rows
 
 
+@pytest.mark.slow
 def test_folder_of_many_files(tmp_path: Path, raw: Path):
     """Time and memory are in proportion: 101,000 pictures took 17 seconds and 81 MB once."""
     source = folders(tmp_path / "own", "a", "b", each=1)

@@ -119,6 +119,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, name: str):
 
 
 @pytest.mark.filterwarnings("error")  # of Matplotlib, when names leave no place for the curves
+@pytest.mark.slow
 def test_the_advised_depth_is_marked_and_many_depths_make_a_wider_picture(tmp_path: Path):
     plots.depths(DEPTHS, ADVICE, tmp_path / "a.png")
     plots.depths(DEPTHS, ADVICE | {"thawed": DEPTHS[0]}, tmp_path / "b.png")

@@ -359,6 +359,7 @@ def test_local_file_is_verified_too(tmp_path: Path, sha256: str | None, size: in
     assert told in message(Source(str(path), sha256, size), tmp_path)
 
 
+@pytest.mark.slow
 def test_package_comes_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     index = tmp_path / "index"
     index.mkdir()
@@ -381,6 +382,7 @@ def test_package_comes_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("index", ["http://127.0.0.1:9", "{server}/simple"])  # a cut file
+@pytest.mark.slow
 def test_package_that_does_not_come_is_a_sentence(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
 ):

@@ -21,7 +21,7 @@ SMALL = {
     "cache": {"layer": "block_10_project_BN", "bottleneck": "blocks"},
 }
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
 def prepare(folder: Path, **changes: object) -> None:

@@ -235,7 +235,8 @@ def test_from_scratch_everything_is_trained(scratch: Run) -> None:
     for first, last in zip(norms(scratch, "head"), norms(scratch, "model"), strict=True):
         assert (np.abs(last - first).max(axis=1) > 0.01).all()
     evaluation = json.loads((scratch.folder / "metrics/evaluation.json").read_text())
-    assert set(evaluation) == {"head", "fine_tuned", "fine_tuning"}
+    assert set(evaluation) == {"test", "validation"}
+    assert all(set(part) == {"head", "fine_tuned"} for part in evaluation.values())
     assert (scratch.folder / "plots/learning_curves.png").is_file()
 
 

@@ -100,6 +100,7 @@ facts = {"good": len(content), "bad": len(bad), "slowest": slowest, "peak": peak
 """
 
 
+@pytest.mark.slow
 def test_damaged_pictures_are_refused_or_read_alike_in_bounded_time_and_memory(tmp_path: Path):
     names = mutated(tmp_path / "pictures")
     done = subprocess.run(

@@ -9,7 +9,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -118,7 +117,7 @@ class Repository:
 
     def run(self, *command: str, code: int = 0) -> str:
         """Run a command that must end with this exit code; what it writes, to either stream."""
-        with subprocess.Popen(
+        done = subprocess.run(
             command,
             cwd=self.path,
             env=self.env,
@@ -126,15 +125,9 @@ class Repository:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
-        ) as running:
-            try:
-                printed, _ = running.communicate()
-            except BaseException:  # the test's time is up: so is that of all that it started
-                os.killpg(running.pid, signal.SIGKILL)
-                raise
-        assert running.returncode == code, f"{' '.join(command)}\n{printed}"
-        return printed
+        )
+        assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
 
     def dvc(self, *words: str, code: int = 0) -> str:
         return self.run(sys.executable, "-m", "dvc", *words, code=code)
@@ -145,6 +138,7 @@ class Repository:
         with (
             contextlib.chdir(self.path),
             mock.patch.dict(os.environ, self.env, clear=True),
+            mock.patch("dvc.ui.disable_colorama", contextlib.nullcontext),  # takes stdout back
             contextlib.redirect_stdout(printed),
         ):
             code = dvc.cli.main([*words, "--json"])
