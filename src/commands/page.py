@@ -18,8 +18,8 @@ import workspace
 from thaw.core.progress import track
 from thaw.drawing import summary
 from thaw.evaluation import metrics
-from thaw.evaluation.comparison import COMPARED, TITLES, Evaluation, Groups
 from thaw.evaluation.inference import Classifier
+from thaw.evaluation.record import COMPARED, TITLES, Evaluation, Groups
 from thaw.files import tables
 from thaw.files.serialize import write_text
 from thaw.pictures import decoding

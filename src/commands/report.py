@@ -22,7 +22,7 @@ import yaml
 
 import workspace
 from thaw.drawing import markdown, plots
-from thaw.evaluation.comparison import COMPARED
+from thaw.evaluation.record import COMPARED
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding

@@ -14,7 +14,7 @@ from thaw.core.errors import ThawError
 from thaw.core.params import plain
 from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
-from thaw.evaluation import comparison, metrics
+from thaw.evaluation import comparison, metrics, record
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
@@ -62,7 +62,7 @@ def main() -> None:
         workspace.METRICS / "evaluation.json",
         {
             part: {
-                model: {name: scores[part][model][name] for name in comparison.DECISIVE}
+                model: {name: scores[part][model][name] for name in record.DECISIVE}
                 for model in reversed(FILES)
             }
             for part in PARTS
@@ -76,8 +76,7 @@ def main() -> None:
     for model, shares in found["test"].items():
         write_curves(model, labels["test"], shares, classes)
     confusions = [
-        (comparison.COMPARED[model].capitalize(), np.array(tested.confusion[model]))
-        for model in FILES
+        (record.COMPARED[model].capitalize(), np.array(tested.confusion[model])) for model in FILES
     ]
     plots.confusion_matrices(confusions, classes, workspace.PLOTS / "confusion.png")
     before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))

@@ -10,7 +10,7 @@ import workspace
 from thaw.core.params import Params, plain
 from thaw.drawing import card, summary
 from thaw.drawing.markdown import code
-from thaw.evaluation.comparison import TITLES, Evaluation
+from thaw.evaluation.record import TITLES, Evaluation
 from thaw.files import catalogues
 from thaw.files.serialize import write_text
 from thaw.pictures.augmentation import Augmentation

@@ -12,7 +12,7 @@ import pytest
 from commands import compare as command
 from repository import Repository
 from thaw.core.errors import ThawError
-from thaw.evaluation.metrics import Comparison
+from thaw.evaluation.record import Comparison
 from thaw.review import comparing
 from written import write_run, write_two
 

@@ -862,6 +862,57 @@ def test_table_of_strange_names(tmp_path: Path, raw: Path):
     }
 
 
+def test_first_line_may_name_the_columns(tmp_path: Path, raw: Path):
+    lines = ["kind;probability;picture", "mono;1;pictures/0.png", "poly;0;pictures/1.png"]
+    entry = {**TABLE, "table": {**TABLE["table"], "columns": None}}
+    assert brought(table(tmp_path / "own", *lines), raw, **entry) == [
+        Labelled("data/pictures/0.png", "defective", "", "mono"),
+        Labelled("data/pictures/1.png", "intact", "", "poly"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["007", "1e5", "True", "NA", "nan", "None", "-"])
+def test_class_that_looks_like_a_number_or_nothing_is_text(tmp_path: Path, raw: Path, name: str):
+    lines = ["picture,probability,kind", f"pictures/0.png,{name},{name}", "pictures/1.png,b,"]
+    rows = brought(table(tmp_path / "own", *lines), raw, **named() | {"classes": [name, "b"]})
+    assert [(row.label, row.subgroup) for row in rows] == [(name, name), ("b", "")]
+    assert classes(raw) == [name, "b"]
+
+
+def test_decimal_commas_are_read_where_the_entry_says_so(tmp_path: Path, raw: Path):
+    lines = ["pictures/0.png;0,49;x", "pictures/1.png;0,5;x", "pictures/2.png;1;x"]
+    source = table(tmp_path / "own", *lines)
+    told = "line 1: probability is '0,49', not a number; with decimal commas, give `table.decimal`"
+    assert told in refused(source, raw, TABLE)
+    entry = {**TABLE, "table": {**TABLE["table"], "decimal": ","}}
+    assert [row.label for row in brought(source, raw, **entry)] == [
+        "intact",
+        "defective",
+        "defective",
+    ]
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_number_with_both_marks_is_none(tmp_path: Path, raw: Path, decimal: str):
+    line = {".": "1.234,5", ",": "1.234"}[decimal]
+    source = table(tmp_path / "own", f"pictures/0.png;{line};x")
+    entry = {**TABLE, "table": {**TABLE["table"], "decimal": decimal}}
+    told = refused(source, raw, entry)
+    assert f"line 1: probability is '{line}', not a number" in told
+    assert "decimal" not in told
+
+
+def test_row_without_a_picture_is_named(tmp_path: Path, raw: Path):
+    source = table(tmp_path / "own", "pictures/0.png;1;x", ";0;y")
+    assert "data/labels.csv, line 2 names no picture; mend the line" in refused(source, raw, TABLE)
+
+
+def test_first_line_of_other_names_than_columns_is_hinted_at(tmp_path: Path, raw: Path):
+    source = table(tmp_path / "own", "File,Probability,Kind", "pictures/0.png,1,x")
+    told = "line 1 names File, which is not there; mend the line, or leave out `columns` if this"
+    assert told in refused(source, raw, TABLE)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -940,6 +991,8 @@ def test_an_unknown_dataset_is_a_sentence(tmp_path: Path):
         ({**FOLDERS, "classes": [True, False]}, "own.yaml: classes.0: .*valid string"),
         (named(separator=";;"), "own.yaml: table.separator: "),
         (named(separator="\n"), "own.yaml: table.separator: "),
+        (named(decimal=";"), "own.yaml: table.decimal: "),
+        (named(columns=["picture", "picture", "probability", "kind"]), "there are two picture in"),
         ({"title": "x", "layout": "folders"}, "own.yaml: licence: field required"),
         (
             named(picture="File"),

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from thaw.drawing import summary
-from thaw.evaluation import comparison, metrics
+from thaw.evaluation import comparison, metrics, record
 
 
 def sample(classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +60,7 @@ def test_by_group():
     [(0.0499, "That is more than chance."), (0.05, "On these pictures that can be chance.")],
 )
 def test_verdict(p_value: float, told: str):
-    comparison = metrics.Comparison(12, 3, p_value, 0.0135, -0.001, 0.03)
+    comparison = record.Comparison(12, 3, p_value, 0.0135, -0.001, 0.03)
     assert summary.verdict(comparison) == (
         "Fine-tuning mended 12 of the head's mistakes and broke 3 that were right: "
         f"accuracy +1.35% [-0.10%, +3.00%], McNemar p = {p_value:.2g}. {told}"
@@ -82,7 +82,7 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     for name, line in zip(scores, lines[4:12], strict=True):
         low, high = tested.intervals["head"][name]
         span = f"[{low:.4f}, {high:.4f}]"
-        title = comparison.TITLES[name]
+        title = record.TITLES[name]
         assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
-    back = comparison.Evaluation.of(json.loads(json.dumps(asdict(tested))))
+    back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
     assert summary.text(back) == summary.text(tested)

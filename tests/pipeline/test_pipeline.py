@@ -13,7 +13,7 @@ from PIL import Image
 
 from places import ROOT
 from repository import CHANGES, PICTURES, STAGES, Finished, Repository, ran
-from thaw.evaluation.comparison import DECISIVE
+from thaw.evaluation.record import DECISIVE
 
 pytestmark = pytest.mark.timeout(900)
 

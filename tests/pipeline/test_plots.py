@@ -21,7 +21,7 @@ from browser import chromium, opened
 from places import ROOT
 from repository import Repository
 from stages import evaluate
-from thaw.evaluation import comparison, metrics
+from thaw.evaluation import comparison, metrics, record
 from thaw.files.serialize import write_csv
 from thaw.training.loop import HISTORY
 
@@ -92,7 +92,7 @@ def lines(spec: dict[str, Any], lowest: float, highest: float) -> Series:
 
 def named(kind: str) -> dict[str, float]:
     """The skill of each line by its name in the legend."""
-    titles = comparison.COMPARED
+    titles = record.COMPARED
     if kind == "show":
         return {titles[name]: skill for name, skill in SKILLS["workspace"].items()}
     return {

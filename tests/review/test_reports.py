@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from thaw.drawing import markdown
-from thaw.evaluation import metrics
+from thaw.evaluation import metrics, record
 from thaw.review import reports
 from thaw.review.reports import Flip, Noise, Predictions
 
@@ -88,7 +88,7 @@ def test_a_changes_interval_is_that_of_the_same_resamples() -> None:
     assert set(noise) == set(reports.TITLES)
     assert not noise["loss"].chance
     assert noise["accuracy"].interval == (comparison.low, comparison.high)
-    assert comparison.p_value < reports.LEVEL
+    assert comparison.p_value < record.LEVEL
     assert not noise["accuracy"].chance
 
 

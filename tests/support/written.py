@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from repository import Repository
-from thaw.evaluation import comparison, metrics
+from thaw.evaluation import comparison, metrics, record
 from thaw.files.serialize import write_csv, write_json, write_text
 
 CLASSES = ("moss", "rusty iron")
@@ -45,7 +45,7 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     parts = pd.DataFrame({"label": [CLASSES[label] for label in labels], "subgroup": ""})
     tested = comparison.evaluate(labels, tables, scores, parts, 1)
     decisive = {
-        name: {each: values[each] for each in comparison.DECISIVE}
+        name: {each: values[each] for each in record.DECISIVE}
         for name, values in reversed(scores.items())
     }
     write_json(root / "metrics/evaluation.json", {"test": decisive, "validation": decisive})

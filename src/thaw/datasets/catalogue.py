@@ -49,9 +49,9 @@ class Table(_Model):
     def _columns_are_there(self) -> Self:
         for name in self.needed:
             if self.columns is not None and self.columns.count(name) != 1:
-                count = "two" if name in self.columns else "no"
+                count = "are two" if name in self.columns else "is no"
                 raise ValueError(
-                    f"there is {count} {name} in `columns` ({shortlist(self.columns)}); mend one "
+                    f"there {count} {name} in `columns` ({shortlist(self.columns)}); mend one "
                     "of them"
                 )
         return self

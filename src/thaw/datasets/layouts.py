@@ -222,7 +222,7 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
         except OSError:  # too long for a name
             there = False
         if not there:
-            first = "; leave out `columns` where this line names them" if not rows else ""
+            first = ", or leave out `columns` if this line names them" if not rows else ""
             raise ThawError(f"{at} names {picture}, which is not there; mend the line{first}")
         name = (path.parent / picture).relative_to(root).as_posix()
         if name in rows:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from thaw.drawing import markdown
-from thaw.evaluation.comparison import COMPARED, TITLES, Evaluation
-from thaw.evaluation.metrics import Comparison
+from thaw.evaluation.record import COMPARED, TITLES, Comparison, Evaluation
 
 
 def text(found: Evaluation) -> str:

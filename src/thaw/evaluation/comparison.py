@@ -1,66 +1,25 @@
-"""Two models on the same test pictures: scores, intervals, groups, curves."""
+"""Compare two models on the same test pictures: intervals, groups, curves."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from thaw.evaluation import metrics
-
-if TYPE_CHECKING:  # else the model card, which has no table to read, would import it
-    import pandas as pd
+from thaw.evaluation.record import Evaluation
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Intervals = Mapping[str, Sequence[float]]  # low and high of each score
-Groups = Mapping[str, Mapping[str, float]]  # pictures and accuracy of each
-COMPARED = {"head": "head only", "fine_tuned": "fine-tuned"}  # the models, and their titles
 KINDS = ("label", "subgroup")  # of groups
 CURVE_POINTS = 500
-TITLES = {
-    "accuracy": "accuracy",
-    "loss": "cross-entropy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "calibration_error": "calibration error",
-}
-LOWER_IS_BETTER = {"loss", "calibration_error"}
-DECISIVE = ("accuracy", "loss", "f1", "roc_auc", "calibration_error")  # what DVC calls a metric
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What the test pictures say of both models; each mapping is by `COMPARED`."""
-
-    pictures: int
-    scores: Mapping[str, Mapping[str, float]]  # of `metrics.scores`
-    intervals: Mapping[str, Intervals]  # 95 %
-    fine_tuning: metrics.Comparison
-    groups: Mapping[str, Mapping[str, Groups]]  # first by `KINDS`
-    confusion: Mapping[str, Sequence[Sequence[int]]]  # rows of actual classes
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """As read back from JSON.
-
-        Raises:
-            TypeError: when it isn't one.
-            KeyError: likewise.
-        """
-        found = metrics.Comparison(**values["fine_tuning"])
-        return cls(**{**values, "fine_tuning": found})
 
 
 def evaluate(
     labels: Labels,
     found: Mapping[str, Array],
     scores: Mapping[str, Mapping[str, float]],
-    rows: "pd.DataFrame",
+    rows: pd.DataFrame,
     seed: int,
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
@@ -110,7 +69,7 @@ def curve(kind: str, labels: Labels, probabilities: Array) -> list[tuple[float, 
 
 
 def by_group(
-    rows: "pd.DataFrame", kind: str, right: NDArray[np.bool_]
+    rows: pd.DataFrame, kind: str, right: NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
     """Pictures and accuracy of each group, such as each class or each kind of subject.
 

@@ -1,19 +1,19 @@
 """How good predictions are, and how sure one can be of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from thaw.evaluation.record import Comparison
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 RESAMPLES = 1000
 BLOCK = 100  # resamples scored at once: one array of 10,000 pictures takes 8 MB
 CALIBRATION_BINS = 15
-LEVEL = 0.05  # of the paired test
 
 
 def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
@@ -167,23 +167,6 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """The middle 95 % of values."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison of two classifiers on the same pictures."""
-
-    mended: int  # wrong by the first, right by the second
-    broken: int  # right by the first, wrong by the second
-    p_value: float
-    difference: float  # of accuracy, second less first
-    low: float
-    high: float
-
-    @property
-    def chance(self) -> bool:
-        """Whether the test leaves it open that nothing but chance is at work."""
-        return self.p_value >= LEVEL
 
 
 def compare(labels: Labels, first: Array, second: Array, rows: NDArray[np.int64]) -> Comparison:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from thaw.drawing.markdown import code, signed, table
-from thaw.evaluation.comparison import COMPARED
-from thaw.evaluation.metrics import Comparison
+from thaw.evaluation.record import COMPARED, Comparison
 
 PARTS = ("validation", "test")
 ABSENT = "–"

@@ -15,7 +15,7 @@ import vl_convert
 from PIL import Image
 
 from thaw.evaluation import metrics
-from thaw.evaluation.comparison import LOWER_IS_BETTER, TITLES
+from thaw.evaluation.record import LOWER_IS_BETTER, TITLES
 from thaw.review import recipes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation import metrics
-from thaw.evaluation.comparison import LOWER_IS_BETTER, TITLES
+from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, Comparison
 from thaw.files import tables
 from thaw.review import recipes
 
@@ -105,7 +105,7 @@ def pair(before: Predictions, after: Predictions, model: str) -> Pair:
     return Pair(labels, before.probabilities[model], after.probabilities[model][order])
 
 
-def paired_noise(pair: Pair) -> tuple[dict[str, Noise], metrics.Comparison]:
+def paired_noise(pair: Pair) -> tuple[dict[str, Noise], Comparison]:
     """The paired bootstrap interval of each metric's change; McNemar's test for accuracy."""
     drawn = metrics.resamples(pair.labels, SEED)
     comparison = metrics.compare(pair.labels, pair.before, pair.after, drawn)
@@ -222,7 +222,7 @@ def _range(interval: tuple[float, float] | None) -> str:
     return f"[{signed(interval[0])}, {signed(interval[1])}]" if interval else ABSENT
 
 
-def verdict(comparison: metrics.Comparison, pictures: int) -> str:
+def verdict(comparison: Comparison, pictures: int) -> str:
     """What the paired test says of accuracy."""
     change = (
         f"On the same {pictures} test pictures, {comparison.mended} went from wrong to right and "
