@@ -63,11 +63,11 @@ class TestAfterAnExperiment:
         repository.dvc("plots", command, *revisions, "--out", str(tmp_path))
         page = (tmp_path / "index.html").read_text()
         for name in (
-            "Accuracy by",
-            "Loss by",
-            "ROC curve",
-            "Precision-recall curve",
-            "Confusion matrix",
+            "Accuracy by epoch",
+            "Loss by epoch",
+            "ROC of the test pictures",
+            "Precision and recall of the test pictures",
+            "Confusion of the test pictures",
         ):
             assert name in page
         for name in ("confusion.png", "learning_curves.png", "samples.png"):
