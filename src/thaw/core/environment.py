@@ -60,7 +60,7 @@ def here(threads: int, instructions: str) -> Environment:
 
 
 def processor(*fields: str) -> str:
-    """What Linux says of the first core in the first of these fields; elsewhere, its name."""
+    """The first of these fields that Linux tells of a core; elsewhere the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# What TensorFlow (which isn't imported here), ONNX Runtime and C++ say when there is none left.
+# What TensorFlow, ONNX Runtime and C++ say when no memory is left; none is imported here.
 NO_MEMORY = re.compile(
     r"ResourceExhausted|OOM when allocating|bad_?alloc|bad allocation|"
     r"[Ff]ailed to allocate memory|[Cc]annot allocate memory"
@@ -22,8 +22,8 @@ def run(main: Callable[[], object]) -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
     A reader that stops early, as in `python src predict photos | head -1`, is told nothing.
-    What it prints comes out line by line, in a log too, where Python would keep it back. What
-    standard output can't encode, as a file name that is no UTF-8, is written as an escape.
+    Output is written line by line, in a log too, where Python would keep it back. A character that
+    standard output can't encode, as in a file name that isn't UTF-8, is written as an escape.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
@@ -33,7 +33,7 @@ def run(main: Callable[[], object]) -> None:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more as it ends: to nowhere, then.
+        # Python flushes once more as it ends; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ThawError as error:
@@ -52,7 +52,7 @@ def run(main: Callable[[], object]) -> None:
 
 
 def one_line(text: str) -> str:
-    """With escapes for line ends and control characters, which a file's name may hold."""
+    """Write line ends and control characters as escapes: a file's name may hold some."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 

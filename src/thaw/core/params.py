@@ -186,7 +186,7 @@ def settings(params: Params) -> str:
 
 
 def plain(kind: type[Plain], group: Group) -> Plain:
-    """A dataclass of the library, its fields those of a group of the same names."""
+    """Make a dataclass of the library from a group whose fields have the same names."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(group, name) for name in names})
 

@@ -13,7 +13,7 @@ SECONDS = 10  # between two lines
 
 
 class Lines:
-    """Lines on standard error, none before the first `SECONDS` are over."""
+    """Lines on standard error. The first comes after `SECONDS`, so a short job writes none."""
 
     def __init__(self, what: str, total: int = 0, unit: str = "pictures") -> None:
         """Count up to `total`; 0 where that isn't known."""
@@ -34,7 +34,7 @@ class Lines:
         self._done = 0
 
     def close(self) -> None:
-        """Say the end, where a line was written before and isn't the end's."""
+        """Write a last line, if one was written before that wasn't the last."""
         if self._told > self._began and self._told_done < self._done:
             self._tell()
 

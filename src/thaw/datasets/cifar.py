@@ -1,4 +1,4 @@
-"""The binary form of CIFAR-10: fixed records in a few files, to one PNG a picture."""
+"""Read the binary form of CIFAR-10, fixed records in a few files, and write a PNG a picture."""
 
 from pathlib import Path
 

@@ -190,7 +190,7 @@ def _loose(folders: set[Path]) -> int:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, and links to some, but none that leads back up."""
+    """The folders in a folder. Links to folders count, unless they lead back up."""
     here = folder.resolve()
     return sorted(
         path

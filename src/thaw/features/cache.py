@@ -49,9 +49,9 @@ class Facts:
 def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str) -> keras.Model:
     """A model from (N, S, S, 3) pixels to the boundary's output and the bottleneck features.
 
-    With boundary 0, where pixels are cached, to the bottleneck features alone. These are
-    (N, H, W, C) if "full"; averages and maxima (N, 2, C) of the last layer if "pooled", and of
-    every block's output, side by side, if "blocks".
+    With boundary 0 pixels are cached, and the model gives the bottleneck features alone. They are
+    (N, H, W, C) if "full"; if "pooled", averages and maxima (N, 2, C) of the last layer; if
+    "blocks", those of every block's output side by side.
     """
     pictures = keras.Input((image_size, image_size, 3), name="picture")
     read = backbones.blocks(base) if bottleneck == "blocks" else [-1]

@@ -87,7 +87,7 @@ def build(
             f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
             f"({reason(error)}); give a larger one"
         ) from None
-    # Named here: EfficientNetV2 takes its blocks from its argument `name`.
+    # The name is given here, since EfficientNetV2 chooses its blocks by its argument `name`.
     return keras.Model(base.input, base.output, name=name)
 
 
@@ -268,6 +268,6 @@ def above(base: keras.Model, index: int) -> keras.Model:
 def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:
     """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all."""
     base.trainable = fine_tune_at is not None
-    # Setting it on a model that was loaded leaves layers that were saved frozen as they are.
+    # On a loaded model this leaves layers frozen that were saved frozen, so set each layer, too.
     for index, layer in enumerate(base.layers):
         layer.trainable = fine_tune_at is not None and index >= fine_tune_at

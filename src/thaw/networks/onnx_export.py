@@ -30,7 +30,7 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
         ThawError: when the network computes something that ONNX has no operator for.
     """
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
-    # Not by Keras's `export`: it does the same, and takes as long again to look for resources.
+    # Keras's `export` does the same, and takes as long again to look for resources.
     function = tf.function(lambda pictures: model(pictures, training=False), signature)
     private.make_tf2onnx_repeatable()
     with _collecting_garbage():
@@ -51,10 +51,10 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
 
 @contextmanager
 def _collecting_garbage() -> Iterator[None]:
-    """Let garbage be found soon, by looking only at what is made inside.
+    """Let Python collect the garbage that is made inside soon, by hiding older objects from it.
 
-    tf2onnx copies the graph, weights included, for each of its passes, and TensorFlow's many
-    older objects would keep Python from looking for the copies (300 MB for MobileNetV2).
+    tf2onnx copies the graph with its weights for each of its passes. Because of TensorFlow's many
+    older objects Python would look for these copies too rarely (300 MB for MobileNetV2).
     """
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
-"""Private doors into Keras, tf2onnx and LiteRT: all that Thaw uses beside their public interfaces.
+"""Private doors into Keras, tf2onnx and LiteRT: all that Thaw uses that is not public.
 
-Each says why. Each fails with a sentence where another version no longer has it.
+Each says why, and fails with a sentence if a version no longer has it.
 """
 
 import thaw.networks.quiet  # noqa: F401
@@ -41,7 +41,7 @@ def nodes(model: keras.Model) -> Iterator[Any]:
 
 
 def operation(tensor: keras.KerasTensor) -> keras.Operation:
-    """The layer, or what else, that a symbolic tensor comes from."""
+    """The layer or other operation that a symbolic tensor comes from."""
     return _door(tensor, "_keras_history", "keras").operation
 
 
@@ -58,9 +58,9 @@ def takes_training(layer: keras.Operation) -> bool:
 def make_tf2onnx_repeatable() -> None:
     """Let tf2onnx export the same model to the same graph each time in a process.
 
-    It goes through sets of nodes and of names, and drops or keeps a Reshape by their order. Nodes
-    are hashed by address, unless by name; names come from a counter, which begins anew here. What
-    is left follows from PYTHONHASHSEED.
+    tf2onnx goes through sets of nodes and of names, and drops or keeps a Reshape by their order. It
+    hashes nodes by address; here they are hashed by name. Names come from a counter, which begins
+    anew here. The hash of a name follows from PYTHONHASHSEED, which `src/__main__.py` sets.
     """
     import tf2onnx
 
@@ -73,8 +73,7 @@ def make_tf2onnx_repeatable() -> None:
 def litert_operators(interpreter: Any) -> list[dict[str, Any]]:
     """The operators of a LiteRT model, in order: `op_name`, `inputs`, `outputs`.
 
-    The names of convolutions are what the quantiser takes to leave some in float32; only this
-    tells them.
+    The quantiser leaves convolutions in float32 by name, and only this tells their names.
     """
     found: list[dict[str, Any]] = _door(interpreter, "_get_ops_details", "tensorflow")()
     return found
@@ -83,7 +82,7 @@ def litert_operators(interpreter: Any) -> list[dict[str, Any]]:
 def constants_of(function: Any) -> Any:
     """A concrete function with its variables as constants, for the LiteRT converter to fold.
 
-    The public converters do this within, where calibration of integers no longer reaches it.
+    The public converters do it themselves, too late for the calibration of integers.
     """
     from tensorflow.python.framework import convert_to_constants
 

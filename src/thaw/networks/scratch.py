@@ -38,7 +38,7 @@ def build(name: str, image_size: int | None, options: Options) -> keras.Model:
 
 
 def check_default(options: Options, name: str) -> None:
-    """Refuse options for a network that they aren't options of.
+    """Refuse options for a network that doesn't have them.
 
     Raises:
         ThawError: naming the first that isn't at its default.
@@ -53,7 +53,9 @@ def check_default(options: Options, name: str) -> None:
 
 
 def _cifar10_cnn(maps: keras.KerasTensor, options: Options) -> keras.KerasTensor:
-    """Of the article "Методы тонкой настройки нейросети. Keras": twice two convolutions, pooled.
+    """Two blocks of two convolutions and a pooling.
+
+    From the article "Методы тонкой настройки нейросети. Keras".
 
     (N, S, S, 3) from 0 to 1, to (N, 6, 6, 64) for S = 32, to (N, 5, 5, 64) where padding is valid.
     """
@@ -70,7 +72,7 @@ def _cifar10_cnn(maps: keras.KerasTensor, options: Options) -> keras.KerasTensor
             )(maps)
             maps = layers.Activation("relu", name=place("relu"))(maps)
             if options.batch_norm:
-                # Of each channel, as the article means it. Its axis=1 is the maps' rows here.
+                # The article means each channel; its axis=1 would be the rows of maps.
                 maps = layers.BatchNormalization(axis=-1, name=place("norm"))(maps)
         maps = layers.MaxPooling2D(2, name=f"block{block}_pool")(maps)
     return maps

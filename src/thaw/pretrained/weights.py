@@ -103,7 +103,7 @@ def _imagenet(base_model: str, options: scratch.Options) -> keras.Model:
     lock = Path(pooch.os_cache("thaw")) / "imagenet.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        # Keras takes a file that another process has begun to download for a whole one.
+        # Keras mistakes a file that another process is still downloading for a whole one.
         with FileLock(lock), _quiet_in_logs():
             return backbones.build(base_model, None, "imagenet", options)
     except ThawError:
@@ -118,7 +118,7 @@ def _imagenet(base_model: str, options: scratch.Options) -> keras.Model:
 
 @contextmanager
 def _quiet_in_logs() -> Iterator[None]:
-    """Keras draws its bar, control characters and all, where no terminal is too."""
+    """Keep Keras's progress bar, which is full of control characters, out of logs."""
     if sys.stdout.isatty():
         yield
         return

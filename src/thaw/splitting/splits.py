@@ -56,7 +56,7 @@ def divide(
     found = pictures[["path", "label"]].assign(
         content=pictures["path"].map(content), part=pictures["part"].map(PARTS.index)
     )
-    # Identical pictures are one, in the latest of their parts; out of that, none stays in training.
+    # Identical pictures count as one and go to the latest of their parts; training keeps no copy.
     alike = found.groupby("content", sort=False)
     conflicts = found["path"][alike["label"].transform("nunique") > 1]
     own, found["part"] = found["part"], alike["part"].transform("max")

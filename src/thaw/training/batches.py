@@ -92,7 +92,7 @@ def pictures(
 ) -> tuple[Views, Views]:
     """Training and validation batches for `classifiers.top`, from pictures.
 
-    They're the same views as the cache has, or, where it holds pixels, drawn anew each epoch.
+    The views are those of the cache; where it holds pixels, they are drawn anew each epoch.
 
     Args:
         source: what they are made of.

@@ -1,4 +1,4 @@
-"""What a training that is killed leaves behind, for the next run to go on from."""
+"""The state of a training, kept so that the next run goes on from it after a kill."""
 
 import thaw.networks.quiet  # noqa: F401
 
@@ -27,11 +27,11 @@ History = dict[str, list[float]]  # each metric's values by epoch
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps, after each epoch, all that the next ones depend on, in one file.
+    """Keeps all that later epochs depend on in one file, after each epoch.
 
-    That is every variable of the model and its optimizer, the states of random layers among them,
-    and the metrics so far. `keras.callbacks.BackupAndRestore` keeps no metrics, and two files, of
-    which a kill may leave one older than the other.
+    That is every variable of the model and its optimizer, with the states of random layers, and the
+    metrics so far. `keras.callbacks.BackupAndRestore` keeps no metrics, and it keeps two files: a
+    kill may leave one older than the other.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -42,9 +42,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._history: History = {}
 
     def restore(self, model: keras.Model) -> History:
-        """Put a compiled model into the state that was kept; the metrics until then.
+        """Put a compiled model into the state that was kept, and return the metrics until then.
 
-        None, and an unchanged model, where no file is, or none of this training, or a damaged one.
+        Without a file, or with one that is damaged or of another training, the model stays as it
+        is and the metrics are empty.
         """
         model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
@@ -69,7 +70,7 @@ class Checkpoint(keras.callbacks.Callback):
             np.savez(file, key=self._key, history=json.dumps(self._history), **arrays)
 
     def remove(self) -> None:
-        """Remove the file: what the training was for is written."""
+        """Remove the file, when the training's results are written."""
         self._path.unlink(missing_ok=True)
 
 
@@ -105,7 +106,7 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
             add(path.name, path.read_bytes())
     add(sorted(item for item in os.environ.items() if item[0].startswith(SWITCHES)))
     for variable in model.variables:
-        # Not their paths: Keras numbers some by how many a process has made before.
+        # Paths don't count: Keras numbers some by how many a process has made before.
         add(variable.shape, variable.dtype, variable.trainable, variable.numpy().tobytes())
     for root in inputs:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:

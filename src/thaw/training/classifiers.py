@@ -79,7 +79,7 @@ def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.M
 
 
 def width_below(base: keras.Model, boundary: int) -> int:
-    """Channels, in sum, of the network's outputs at or below a layer: what stays constant there."""
+    """The sum of channels of the network's outputs at or below a layer, which stay constant."""
     return sum(output.shape[-1] for output in _outputs_below(base, boundary))
 
 

@@ -19,8 +19,9 @@ Array = NDArray[np.float32]
 class HeadSpec:
     """A head: pooling, then dense hidden layers, dropout, and a dense layer of logits.
 
-    The initializer is the hidden layers'; where there are none, that of the logits, which else
-    have Glorot's uniform one. With `batch_norm`, BatchNormalization follows each hidden layer.
+    The initializer is that of the hidden layers, and the logits then have Glorot's uniform one;
+    without hidden layers it is that of the logits. With `batch_norm`, BatchNormalization follows
+    each hidden layer.
     """
 
     pooling: str  # average, max, average_max or flatten

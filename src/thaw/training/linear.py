@@ -17,7 +17,7 @@ from thaw.core.progress import track
 
 Array = NDArray[np.float32]
 GRID = tuple(10.0**power for power in range(-7, 2))  # of C, from strong regularisation to weak
-WORSE = 1.1  # times the least loss so far: two such in a row, and the larger C are left out
+WORSE = 1.1  # times the least loss so far; after two such in a row larger C are left out
 ITERATIONS = 1000
 LARGEST = 2**26  # numbers in the training features: 256 MB; the SVM takes 6 times as much
 
@@ -97,7 +97,7 @@ def _fit(kind: str, rows: Rows, c: float) -> tuple[NDArray[np.float64], NDArray[
     else:
         model = LogisticRegression(C=c, max_iter=ITERATIONS)
     with warnings.catch_warnings():
-        # Where classes can be told apart wholly, a large C needs more: validation judges the rest.
+        # With classes that can be told apart, a large C needs more; validation judges the result.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows.features, rows.labels, sample_weight=rows.weights)
     return model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)

@@ -85,7 +85,7 @@ def fit(
     callbacks: list[keras.callbacks.Callback] = []
     if logs:
         if not finished and logs.is_dir():
-            shutil.rmtree(logs)  # of another training, whose curves would be drawn over these
+            shutil.rmtree(logs)  # another training's curves would be drawn over these
         callbacks.append(_TensorBoard(logs, first_epoch + 1))
     if checkpoint:
         callbacks.append(checkpoint)
@@ -118,7 +118,7 @@ def _rows(history: History, first_epoch: int) -> Rows:
 
 
 class _Watched(keras.callbacks.Callback):
-    """Hands on the metrics by epoch, of this process, after each."""
+    """Hands on the metrics of this process's epochs after each epoch."""
 
     def __init__(self, show: Callable[[History], object]) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Watched(keras.callbacks.Callback):
 
 
 class _Lines(keras.callbacks.Callback):
-    """A line an epoch for a log, and in long epochs one now and then, where Keras draws a bar."""
+    """Lines for a log in place of Keras's bar: one an epoch, in long epochs one now and then."""
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
         self._epoch = f"epoch {epoch + 1} of {self.params['epochs']}"

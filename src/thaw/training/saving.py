@@ -66,7 +66,7 @@ def load(path: Path) -> keras.Model:
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
-    """Not packed, so none is larger than its file; and nothing that Keras would unpack to disk."""
+    """Refuse other members, and compressed ones, which could unpack to any size."""
     if sorted(member.filename for member in members) != MEMBERS:
         raise ValueError(f"it does not hold just {', '.join(MEMBERS)}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -74,7 +74,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
 
 
 def _check_config(config: Any) -> None:
-    """Only layers and what they are made of.
+    """Refuse what isn't a layer or a part of one.
 
     Keras's safe mode refuses code and foreign modules, but finds any function of Keras by name, and
     some of these write files or download.

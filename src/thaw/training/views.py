@@ -25,8 +25,9 @@ Reader = Callable[[Numbers, Numbers], Any]
 
 
 class Views(keras.utils.PyDataset):
-    """Batches in an order drawn anew each epoch; each picture's views take turns, none repeated
-    before all were seen.
+    """Batches of pictures in an order that is drawn anew each epoch.
+
+    The views of a picture take turns: no view is repeated before all were seen.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Views(keras.utils.PyDataset):
 
     @contextmanager
     def own_errors(self) -> Iterator[None]:
-        """Raise what reading a batch raised, instead of what TensorFlow makes of it, a text."""
+        """Raise the error that reading a batch raised; TensorFlow would make a text of it."""
         try:
             yield
         except tf.errors.OpError:
