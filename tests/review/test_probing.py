@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from sklearn.linear_model import LogisticRegression
@@ -276,7 +277,8 @@ class Tiny:
             text = yaml.safe_dump(self.params | changes)
             Path("params.yaml").write_text(text, encoding="utf-8")
             for name in scripts:
-                importlib.import_module(f"stages.{name}").main()
+                place = "commands" if name == "probe" else "stages"
+                importlib.import_module(f"{place}.{name}").main()
 
     def rows(self) -> list[dict[str, str]]:
         with (self.folder / "probe/probe.csv").open(newline="", encoding="utf-8") as file:
@@ -338,13 +340,16 @@ def test_accuracies_are_the_same_in_every_run(tiny: Tiny, monkeypatch: pytest.Mo
 def test_more_pictures_than_the_probes_learn_from_are_drawn_among(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows = [{"path": str(number)} for number in range(50)]
-    assert probe.some(rows, 1) == rows
+    rows = pd.DataFrame({"path": map(str, range(50))})
+
+    def drawn(seed: int) -> list[str]:
+        return probe.some(rows, seed)["path"].tolist()
+
+    assert drawn(1) == rows["path"].tolist()
     monkeypatch.setattr(probing, "MOST", 20)
-    drawn = probe.some(rows, 1)
-    assert len(drawn) == 20
-    assert drawn == probe.some(rows, 1) != probe.some(rows, 2)
-    assert drawn != rows[:20]
+    assert len(drawn(1)) == 20
+    assert drawn(1) == sorted(drawn(1), key=int) == drawn(1) != drawn(2)
+    assert drawn(1) != rows["path"].tolist()[:20]
 
 
 @pytest.mark.parametrize(
