@@ -1,17 +1,13 @@
 """`python src compare`: experiments that were written by hand, side by side."""
 
-import contextlib
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from commands import compare as command
 from repository import Repository
-from thaw.core.errors import ThawError
 from thaw.evaluation.record import Comparison
 from thaw.review import comparing
 from written import write_run, write_two
@@ -35,18 +31,8 @@ def repository(made: Repository) -> Iterator[Repository]:
         path.write_bytes(content)
 
 
-def compare(repository: Repository, *words: str) -> str:
-    """What the command writes, to either stream; in this process, since a start takes seconds."""
-    written = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        contextlib.redirect_stdout(written),
-        contextlib.redirect_stderr(written),
-    ):
-        patched.chdir(repository.path)
-        patched.setattr(sys, "argv", ["python src compare", *words])
-        command.main()
-    return written.getvalue()
+def compare(repository: Repository, *words: str, code: int = 0) -> str:
+    return repository.command("compare", *words, code=code)
 
 
 def test_the_workspace_and_every_experiment_beside_their_commit(repository: Repository) -> None:
@@ -95,8 +81,8 @@ def test_a_run_of_the_layout_before_shows_its_test_pictures(repository: Reposito
 
 def test_mistakes_are_sentences(repository: Repository) -> None:
     for words in (["bald"], ["--base", "bald"], ["--base", "bald", "bolder"]):
-        with pytest.raises(ThawError, match=r"^bald is no Git revision and no DVC "):
-            compare(repository, *words)
+        told = compare(repository, *words, code=1)
+        assert told.startswith("error: bald is no Git revision and no DVC experiment here; give")
 
 
 def test_nothing_to_compare_says_what_to_do(repository: Repository) -> None:

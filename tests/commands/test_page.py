@@ -21,7 +21,7 @@ LOADED = "images => images.every(image => image.complete && image.naturalWidth >
 
 
 def page_of(repository: Repository, *words: str, code: int = 0) -> str:
-    return repository.run(sys.executable, "src", "page", *words, code=code)
+    return repository.command("page", *words, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_the_theme_is_chosen_and_kept(page: Page) -> None:
 
 def test_a_curve_tells_its_values(page: Page) -> None:
     chart = page.locator("#chart-0 svg.marks")
-    expect(chart).to_contain_text("12epoch")  # whole ones
+    expect(chart).to_contain_text("12345epoch")  # whole ones
     point = page.locator("#chart-0 svg .mark-symbol path").first
     point.hover(force=True)
     expect(page.locator("#vg-tooltip-element")).to_contain_text("epoch")

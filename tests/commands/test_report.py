@@ -16,7 +16,7 @@ from written import write_two
 
 
 def report(repository: Repository, *words: str, code: int = 0) -> str:
-    return repository.run(sys.executable, "src", "report", *words, code=code)
+    return repository.command("report", *words, code=code)
 
 
 def row(text: str, name: str) -> list[str]:
@@ -181,8 +181,8 @@ def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("metrics/evaluation.json", "{"),
-        ("metrics/evaluation.json", "<<<<<<< HEAD\n"),
+        ("metrics/test.json", "{"),
+        ("metrics/test.json", "<<<<<<< HEAD\n"),
         ("metrics/test.json", "[1]"),
         ("plots/model.csv", "epoch\n3\n"),
         ("plots/confusion_fine_tuned.csv", "moss\nmoss\n"),

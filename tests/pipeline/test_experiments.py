@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from repository import CHANGES, Finished, Repository, ran, results
 
@@ -123,7 +124,7 @@ def committed(repository: Repository) -> dict[str, dict[str, str]]:
             repository.run("git", "show", f"{commit}:{name}")
             for name in ("params.yaml", "dvc.lock", "metrics/model.json")
         )
-        (at,) = re.findall("^fine_tune_at: (.*)", params, re.M)
+        at = json.dumps(yaml.safe_load(params)["fine_tune_at"])
         found["faster" if at == "100" else at] = {"lock": lock, "model": model}
     return found
 
