@@ -1,4 +1,7 @@
-"""Plots and texts of a run. Matplotlib is set first: a notebook's environment names it a backend."""
+"""Plots and texts of a run.
+
+A notebook's environment may name Matplotlib a backend that isn't there; that is undone first.
+"""
 
 import os
 
