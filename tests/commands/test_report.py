@@ -223,7 +223,7 @@ def test_elsewhere_is_a_sentence(repository: Repository, tmp_path: Path) -> None
 def test_a_run_without_results_is_said(repository: Repository) -> None:
     first = repository.run("git", "rev-list", "--max-parents=0", "main").strip()
     text = report(repository, first, "main")
-    assert "has no `metrics/evaluation.json`; `dvc repro` there and commit what it writes." in text
+    assert "has no `metrics/test.json`; `dvc repro` there and commit what it writes." in text
     assert "Not drawn: one of them is missing." in text
     assert row(text, "accuracy")[0] == "–"
     assert json.loads((repository.path / "metrics/evaluation.json").read_text())

@@ -152,10 +152,11 @@ def test_a_file_with_another_shape_or_an_array_from_elsewhere(tmp_path: Path) ->
 
 
 def test_unknown_name() -> None:
-    message = refusal({"MobileNetV2": {"pypi": {}}}, "MobileNetV2", "pipy")
+    entry = {"source": "x", "sha256": "0" * 64, "member": "x", "format": "onnx-vgg"}
+    message = refusal({"MobileNetV2": {"pypi": entry}}, "MobileNetV2", "pipy")
     assert "weights: pipy" in message
     assert "give pypi, imagenet, random" in message
-    assert "VGG19" in refusal({"MobileNetV2": {"pypi": {}}}, "VGG19", "pypi")
+    assert "VGG19" in refusal({"MobileNetV2": {"pypi": entry}}, "VGG19", "pypi")
 
 
 def test_a_catalogue_entry_that_is_not_well_formed() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thaw.core.errors import ThawError
-from thaw.networks import pooling
+from thaw.networks.pooling import pool
 from thaw.training import heads
 
 SPEC = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
@@ -28,7 +28,7 @@ def pooled(each: list[np.ndarray]) -> np.ndarray:
 def test_selector_of_full_maps_equals_pool(pooling: str) -> None:
     x = maps(6)
     selected = heads.selector(pooling, "full")(x[0])
-    np.testing.assert_allclose(selected, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(selected, pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("bottleneck", "widths"), [("pooled", [6]), ("blocks", [2, 4, 6])])
@@ -41,15 +41,15 @@ def test_selector_of_pooled_maps_equals_pool(
     rows = {"average": [0], "max": [1], "average_max": [0, 1]}[pooling]
     assert selected.shape == (4, sum(widths) * len(rows))
     np.testing.assert_array_equal(selected, pooled(x)[:, rows].reshape(4, -1))
-    np.testing.assert_allclose(selected, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(selected, pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("pooling", ["average", "max", "average_max"])
 def test_pooled_below_and_maps_above_equal_all_maps(pooling: str, count: int) -> None:
     x = maps(2, 4, 6)
-    part = pooling.pool(pooling, x[count:], below=pooled(x[:count]))
-    np.testing.assert_allclose(part, pooling.pool(pooling, x), rtol=1e-5, atol=1e-6)
+    part = pool(pooling, x[count:], below=pooled(x[:count]))
+    np.testing.assert_allclose(part, pool(pooling, x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bottleneck", ["pooled", "blocks"])
@@ -123,5 +123,5 @@ def test_of_finds_the_heads_layers_again() -> None:
     spec = heads.HeadSpec("average", (8,), 0.5, 0.0, "he_normal", True, True)
     above = heads.layers(spec, 2, np.zeros(6, np.float32), np.ones(6, np.float32))
     x = keras.Input((4, 4, 6))
-    model = keras.Model(x, heads.apply(above, pooling.pool("average", [x])))
+    model = keras.Model(x, heads.apply(above, pool("average", [x])))
     assert heads.of(model) == above
