@@ -15,15 +15,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import workspace
-from commands.report import read_metrics, read_params
+from commands.report import predictions, read_metrics, read_params
 from thaw.drawing.markdown import code
 from thaw.evaluation import metrics
 from thaw.review import comparing, reports
 from thaw.review.revisions import WORKSPACE, Revision, experiments, opened
 
 MODEL = "fine_tuned"
-SEED = 1  # of the bootstrap
 
 
 def arguments() -> argparse.Namespace:
@@ -53,15 +51,11 @@ def accuracy(run: Revision) -> dict[str, dict[str, float]]:
     }
 
 
-def predictions(run: Revision) -> reports.Predictions | None:
-    return run.read(workspace.PREDICTIONS, reports.predictions)
-
-
-def row(run: Revision, base: Revision, first: reports.Predictions | None) -> comparing.Row:
-    """A run beside the base, whose predictions are given."""
+def row(run: Revision, base: dict[str, Any], first: reports.Predictions | None) -> comparing.Row:
+    """A run beside the base, whose parameters and predictions are given."""
     changed = [
         f"{name}: {'null' if value is None else value}"
-        for name, _, value in reports.changed(read_params(base), read_params(run))
+        for name, _, value in reports.changed(base, read_params(run))
     ]
     found = accuracy(run)
     if stale := run.stale():
@@ -73,7 +67,7 @@ def row(run: Revision, base: Revision, first: reports.Predictions | None) -> com
     if reports.unlike(first, second):
         return comparing.Row(run.name, changed, found, note="other test pictures")
     pair = reports.pair(first, second, MODEL)
-    drawn = metrics.resamples(pair.labels, SEED)
+    drawn = metrics.resamples(pair.labels, reports.SEED)
     difference = metrics.compare(pair.labels, pair.before, pair.after, drawn)
     return comparing.Row(run.name, changed, found, difference)
 
@@ -87,11 +81,11 @@ def gather(base_name: str, names: Sequence[str]) -> tuple[list[comparing.Row], l
     """A row a run, the base first, and what was looked for in vain."""
     missing: list[str] = []
     with opened(base_name) as base:
-        first = predictions(base)
+        params, first = read_params(base), predictions(base)
         rows = [comparing.Row(base.name, ["(the base)"], accuracy(base))]
         for name in names:
             with opened(name) as run:
-                found = row(run, base, first)
+                found = row(run, params, first)
                 same = not found.changed and found.accuracy == rows[0].accuracy
                 if name != WORKSPACE or not same:
                     rows.append(found)

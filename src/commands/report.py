@@ -59,7 +59,7 @@ def mapping(found: object) -> dict[str, Any]:
 
 
 def read_params(run: Revision) -> dict[str, Any]:
-    return run.read(Path("params.yaml"), lambda text: mapping(yaml.safe_load(text))) or {}
+    return run.read(workspace.PARAMS, lambda text: mapping(yaml.safe_load(text))) or {}
 
 
 def read_metrics(run: Revision, name: str) -> dict[str, Any]:
@@ -86,8 +86,12 @@ def confusion(text: str) -> pd.Series:
     return counts.groupby([cells["actual"], cells["predicted"]], sort=False).sum()
 
 
+def predictions(run: Revision) -> reports.Predictions | None:
+    return run.read(workspace.PREDICTIONS, reports.predictions)
+
+
 def read_predictions(runs: Runs) -> Predictions | None:
-    before, after = (run.read(workspace.PREDICTIONS, reports.predictions) for run in runs)
+    before, after = map(predictions, runs)
     return (before, after) if before and after else None
 
 

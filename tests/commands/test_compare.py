@@ -10,7 +10,7 @@ import pytest
 from repository import Repository
 from thaw.evaluation.record import Comparison
 from thaw.review import comparing
-from written import write_run, write_two
+from written import restored, write_run, write_two
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repository(made: Repository) -> Iterator[Repository]:
-    kept = {
-        path: path.read_bytes() for path in (*made.path.glob("*.yaml"), *made.path.rglob("*.json"))
-    }
-    kept[made.path / "data/predictions.csv"] = (made.path / "data/predictions.csv").read_bytes()
-    yield made
-    for path, content in kept.items():
-        path.write_bytes(content)
+    with restored(made, "*.yaml", "metrics/*.json", "data/predictions.csv"):
+        yield made
 
 
 def compare(repository: Repository, *words: str, code: int = 0) -> str:

@@ -12,7 +12,7 @@ import pytest
 from places import ROOT
 from repository import Repository
 from thaw.files.serialize import write_text
-from written import write_two
+from written import restored, write_two
 
 
 def report(repository: Repository, *words: str, code: int = 0) -> str:
@@ -36,14 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repository(made: Repository) -> Iterator[Repository]:
-    kept = {
-        path: path.read_bytes()
-        for pattern in ("*.yaml", "metrics/*.json", "plots/*.csv")
-        for path in made.path.glob(pattern)
-    }
-    yield made
-    for path, content in kept.items():
-        path.write_bytes(content)
+    with restored(made, "*.yaml", "metrics/*.json", "plots/*.csv"):
+        yield made
 
 
 def clone(repository: Repository, folder: Path, *outputs: str) -> Repository:

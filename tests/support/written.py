@@ -1,6 +1,8 @@
 """Runs written by hand into a repository of DVC's: no stage runs."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -73,3 +75,13 @@ def write_two(repository: Repository) -> None:
     write_run(repository, wrong={0, 1, 39})
     repository.dvc("commit", "--force", "--quiet")
     repository.dvc("exp", "save", "--name", "bolder")
+
+
+@contextlib.contextmanager
+def restored(repository: Repository, *patterns: str) -> Iterator[Repository]:
+    """A repository whose files of these patterns are put back afterwards."""
+    paths = [path for pattern in patterns for path in repository.path.glob(pattern)]
+    kept = {path: path.read_bytes() for path in paths}
+    yield repository
+    for path, content in kept.items():
+        path.write_bytes(content)

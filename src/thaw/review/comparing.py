@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation.record import COMPARED, Comparison
+from thaw.review.reports import ABSENT
 
 PARTS = ("validation", "test")
-ABSENT = "–"
 NAME, CHANGED, APART = 20, 22, 26  # columns of what is wrapped
 GAP = "  "
 
