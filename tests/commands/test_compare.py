@@ -35,7 +35,7 @@ def test_the_workspace_and_every_experiment_beside_their_commit(repository: Repo
     assert all(len(line) <= 100 for line in lines)
     assert lines[2].split() == ["HEAD", "(the", "base)", *["90.0", "75.0"] * 2, "–"]
     for name, line in zip(("workspace", "bolder"), lines[3:], strict=True):
-        assert line.split()[:7] == [name, "fine_tune_at:", "120", *["90.0", "92.5"] * 2]
+        assert line.split()[:7] == [name, "fine_tune_at:", "11", *["90.0", "92.5"] * 2]
         assert "+17.5 [+" in line
         assert line.endswith("] better")
 
@@ -51,13 +51,13 @@ def test_a_program_reads_the_same(repository: Repository) -> None:
     table = compare(repository, "--md", "bolder").splitlines()
     assert table[0].startswith("| experiment | changed | validation, head only |")
     assert len(table) == 4
-    assert table[3].startswith("| `bolder` | `fine_tune_at: 120` | 90.0 | 92.5 |")
+    assert table[3].startswith("| `bolder` | `fine_tune_at: 11` | 90.0 | 92.5 |")
 
 
 def test_what_was_not_run_since_has_no_figures(repository: Repository) -> None:
     repository.edit({"batch_size": 16})
     first, second, *_ = compare(repository, "workspace").splitlines()[3:]
-    assert first.split()[:4] == ["workspace", "fine_tune_at:", "120", "–"]
+    assert first.split()[:4] == ["workspace", "fine_tune_at:", "11", "–"]
     assert "not run since batch_size" in first
     assert second.split()[:2] == ["batch_size:", "16"]
 
@@ -82,7 +82,7 @@ def test_mistakes_are_sentences(repository: Repository) -> None:
 
 def test_nothing_to_compare_says_what_to_do(repository: Repository) -> None:
     told = compare(repository, "--base", "bolder", "workspace")
-    assert "nothing to compare `bolder` with; `dvc exp run -S fine_tune_at=120` makes" in told
+    assert "nothing to compare `bolder` with; `dvc exp run -S fine_tune_at=11` makes" in told
 
 
 def test_long_names_and_many_changes_stay_within_the_terminal() -> None:

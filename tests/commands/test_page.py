@@ -90,8 +90,8 @@ def test_it_says_what_the_run_found(
     assert scores["fine_tuned"]["accuracy"] == pytest.approx(right / len(rows))
     expect(page.locator(".tiles .big").first).to_have_text(f"{right / len(rows):.1%}")
     commit = repository.run("git", "rev-parse", "HEAD")[:7]
-    expect(page.locator(".meta")).to_have_text(f"MobileNetV2 on folder, commit {commit}")
-    expect(page.locator("#parameters")).to_contain_text("block_10_project_BN")
+    expect(page.locator(".meta")).to_have_text(f"cifar10_cnn on folder, commit {commit}")
+    expect(page.locator("#parameters")).to_contain_text("block1_pool")
     for stage in ("download", "extract_features", "model_card"):
         expect(page.locator("#pipeline svg")).to_contain_text(stage)
     expect(page.locator(".warning:visible")).to_have_count(0)
@@ -227,7 +227,7 @@ def test_parameters_that_changed_since_are_told(
     repository: Repository, file: Path, browser: Browser
 ) -> None:
     before = (repository.path / "params.yaml").read_text()
-    repository.edit({"fine_tune_at": 120})
+    repository.edit({"fine_tune_at": 11})
     try:
         page_of(repository, "--heat-maps", "0")
         with opened(browser, file.as_uri()) as page:

@@ -142,7 +142,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     path.write_text(edited, encoding="utf-8")
     model = (repository.path / "models/model.onnx").read_bytes()
     arguments = ("small", "head.dropout=0.4", "tensorboard=true")
-    printed = repository.run(sys.executable, "src", "recipe", *arguments)
+    printed = repository.python("src", "recipe", *arguments)
     assert "dvc exp apply small" in printed
     assert path.read_text(encoding="utf-8") == edited
     assert (repository.path / "models/model.onnx").read_bytes() == model
@@ -159,7 +159,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
     assert list((repository.path / "logs/small/head/train").glob("events.*"))
     assert "logs" not in repository.run("git", "status", "--short")
 
-    again = repository.run(sys.executable, "src", "recipe", *arguments, code=1)
+    again = repository.python("src", "recipe", *arguments, code=1)
     assert "there is an experiment small already" in again
     assert "Traceback" not in again
 
@@ -176,7 +176,7 @@ def test_a_recipe_runs_as_an_experiment_of_its_name(repository: Repository) -> N
 def test_mistakes_are_sentences(
     repository: Repository, arguments: list[str], sentence: str
 ) -> None:
-    printed = repository.run(sys.executable, "src", "recipe", *arguments, code=1)
+    printed = repository.python("src", "recipe", *arguments, code=1)
     assert sentence in printed
     assert "Traceback" not in printed
 

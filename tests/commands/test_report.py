@@ -55,8 +55,8 @@ def test_the_workspace_beside_main(repository: Repository) -> None:
     assert (repository.path / "report/report.md").read_text() == text
     assert "Missing" not in text
     assert "was not run since" not in text
-    assert row(text, "`fine_tune_at`") == ["`100`", "`120`"]
-    assert text.count("`120`") == 1
+    assert row(text, "`fine_tune_at`") == ["`8`", "`11`"]
+    assert text.count("`11`") == 1
     accuracy = row(text, "accuracy")
     assert accuracy[0].startswith("0.7500 [")
     assert accuracy[1].startswith("0.9250 [")
@@ -94,7 +94,7 @@ def test_a_revision_beside_an_experiment_says_the_same(repository: Repository) -
     back = report(repository, "bolder", "main")
     assert row(back, "accuracy")[2] == "−0.1750 worse"
     assert "### Right to wrong: 8" in back
-    assert row(back, "`fine_tune_at`") == ["`120`", "`100`"]
+    assert row(back, "`fine_tune_at`") == ["`11`", "`8`"]
 
 
 def test_a_run_beside_itself(repository: Repository) -> None:
@@ -205,10 +205,10 @@ def test_elsewhere_is_a_sentence(repository: Repository, tmp_path: Path) -> None
     script = str(repository.path / "src")
     away = object.__new__(Repository)
     away.path, away.env = tmp_path, repository.env
-    printed = away.run(sys.executable, script, "report", code=1)
+    printed = away.python(script, "report", code=1)
     assert printed == "error: dvc.yaml is missing here; run from the folder that holds it\n"
     shutil.copy(repository.path / "dvc.yaml", tmp_path)
-    printed = away.run(sys.executable, script, "report", code=1)
+    printed = away.python(script, "report", code=1)
     assert printed.startswith("error: ")
     assert printed.endswith("; clone the repository with Git\n")
     assert len(printed.splitlines()) == 1

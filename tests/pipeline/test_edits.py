@@ -82,7 +82,7 @@ def test_an_edit_of_code_re_runs(repository: Repository, path: str, stages: set[
 @pytest.mark.parametrize(
     ("name", "value", "stages"),
     [
-        ("fine_tune_at", 120, {"fine_tune", "model_card"}),
+        ("fine_tune_at", 11, {"fine_tune", "model_card"}),
         ("head.dropout", 0.5, {"train_head", "model_card"}),
         ("on_bad_image", "skip", {"split", "model_card"}),
         ("cores", 1, set()),

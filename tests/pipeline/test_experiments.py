@@ -21,7 +21,7 @@ def repository(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def experiment(repository: Repository) -> Iterator[str]:
-    output = repository.dvc("exp", "run", "--name", "thaw-less", "-S", "fine_tune_at=120")
+    output = repository.dvc("exp", "run", "--name", "thaw-less", "-S", "fine_tune_at=11")
     yield output
     repository.restore()
 
@@ -34,7 +34,7 @@ def test_an_experiment_runs_fine_tuning_and_evaluation_alone(experiment: str) ->
 class TestAfterAnExperiment:
     def test_params_diff(self, repository: Repository) -> None:
         assert repository.dvc_json("params", "diff") == {
-            "params.yaml": {"fine_tune_at": {"old": 100, "new": 120, "diff": 20}}
+            "params.yaml": {"fine_tune_at": {"old": 8, "new": 11, "diff": 3}}
         }
         assert "fine_tune_at" in repository.dvc("params", "diff", "main", "--md")
 
@@ -54,7 +54,7 @@ class TestAfterAnExperiment:
             for row in entry.get("experiments") or []
             if row["name"] == "thaw-less"
         ]
-        assert shown["data"]["params"]["params.yaml"]["data"]["fine_tune_at"] == 120
+        assert shown["data"]["params"]["params.yaml"]["data"]["fine_tune_at"] == 11
         assert "fine_tuned" in shown["data"]["metrics"]["metrics/evaluation.json"]["data"]["test"]
         assert "thaw-less" in repository.dvc("exp", "show", "--md")
 
@@ -90,7 +90,7 @@ def test_experiments_at_once_run_to_success_and_are_those_of_each_alone(
 ) -> None:
     """The first two fine-tune and evaluate at the same time, and nothing else."""
     queue.dvc("exp", "run", "--queue", "--name", "faster", "-S", "fine_tune.learning_rate=0.01")
-    queue.dvc("exp", "run", "--queue", "-S", "fine_tune_at=120,null")
+    queue.dvc("exp", "run", "--queue", "-S", "fine_tune_at=11,null")
     assert len(queued(queue, "Queued")) == 3
     queue.dvc("queue", "start", "--jobs", "2")
     assert "fine_tune" in ran(experiment)
@@ -107,7 +107,7 @@ def test_experiments_at_once_run_to_success_and_are_those_of_each_alone(
     for name, lock in alone.items():
         assert results(at_once[name]["lock"]) == results(lock["lock"]), name
     assert len({each["lock"] for each in at_once.values()}) == 3
-    (shallow, none) = (json.loads(at_once[at]["model"]) for at in ("120", "null"))
+    (shallow, none) = (json.loads(at_once[at]["model"]) for at in ("11", "null"))
     assert shallow["epochs"] == CHANGES["fine_tune.epochs"]
     assert shallow["trainable_parameters"] > none["trainable_parameters"]
     assert none["epochs"] == 0
@@ -125,7 +125,7 @@ def committed(repository: Repository) -> dict[str, dict[str, str]]:
             for name in ("params.yaml", "dvc.lock", "metrics/model.json")
         )
         at = json.dumps(yaml.safe_load(params)["fine_tune_at"])
-        found["faster" if at == "100" else at] = {"lock": lock, "model": model}
+        found["faster" if at == "8" else at] = {"lock": lock, "model": model}
     return found
 
 

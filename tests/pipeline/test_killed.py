@@ -1,4 +1,7 @@
-"""`kill -9` at any moment of any stage; then `dvc repro` finishes, and its result is the same."""
+"""`kill -9` at any moment of any stage; then `dvc repro` finishes, and its result is the same.
+
+What is killed begins cold, as a person's does; what then finishes may begin warm.
+"""
 
 import os
 import random
@@ -98,7 +101,7 @@ def test_killed_with_live_views_the_result_is_the_same(finished: Finished, tmp_p
     took = {}
     for stage in ("train_head", "fine_tune"):
         began = time.monotonic()
-        undisturbed.dvc("repro", "--single-item", stage)
+        undisturbed.run(sys.executable, "-m", "dvc", "repro", "--single-item", stage)
         took[stage] = time.monotonic() - began
     kill_each(killed, took)
     assert results(killed) == results(undisturbed)
@@ -146,7 +149,7 @@ def test_the_curves_grow_while_dvc_trains_and_after_a_kill_go_on(
     text = log.read_bytes().decode()
     assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f]", text) == []
     assert re.findall(r"^epoch (\d+) of 12: loss ", text, re.MULTILINE)[:3] == ["1", "2", "3"]
-    shown = repository.run(sys.executable, "src", "watch", "--once")
+    shown = repository.python("src", "watch", "--once")
     last = whole.splitlines()[-1].split(",")
     assert f"epoch {head + 12}: 12 of fine-tuning, after {head} of the head" in shown
     assert f"accuracy {float(last[3]):.4f} training, {float(last[4]):.4f} validation" in shown

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def drawn(repository: Repository) -> list[Path]:
 
 def test_predict_answers_with_the_model(repository: Repository) -> None:
     folder = repository.pictures / "rusty iron"
-    output = repository.run(sys.executable, "src", "predict", str(folder))
+    output = repository.python("src", "predict", str(folder))
     lines = output.splitlines()
     assert len(lines) == len(list(folder.iterdir()))
     assert all(re.search(r"\d%  (moss|rusty iron)$", line) for line in lines)
@@ -136,14 +135,14 @@ def test_a_second_repro_runs_nothing(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("changes", "stages"),
     [
-        ({"fine_tune_at": 120}, {"fine_tune"}),
-        ({"fine_tune_at": "block_13_expand"}, {"fine_tune"}),
+        ({"fine_tune_at": 11}, {"fine_tune"}),
+        ({"fine_tune_at": "block2_conv2"}, {"fine_tune"}),
         ({"fine_tune_at": None}, {"fine_tune"}),
         ({"fine_tune.learning_rate": 0.001}, {"fine_tune"}),
         ({"head.dropout": 0.5}, {"train_head"}),
         ({"batch_size": 4}, {"train_head", "fine_tune"}),
         ({"image_size": 64}, {"extract_features"}),
-        ({"cache.layer": "block_5_add"}, {"extract_features"}),
+        ({"cache.layer": "block1_relu2"}, {"extract_features"}),
         ({"augment.views": 3}, {"extract_features", "evaluate"}),
         ({"split.test": 0.4}, {"split"}),
         ({"on_bad_image": "skip"}, {"split"}),
@@ -184,7 +183,7 @@ def test_after_a_stage_these_run_too(
         (
             {"fine_tune_at": 400},
             "fine_tune",
-            "fine_tune_at: 400: MobileNetV2 has 154 layers; give 0 to 153, a layer's name, or null",
+            "fine_tune_at: 400: cifar10_cnn has 15 layers; give 0 to 14, a layer's name, or null",
         ),
         ({"head.dropout": 2}, "train_head", "head.dropout: 2: give a number from 0 to below 1"),
     ],
@@ -197,7 +196,7 @@ def test_a_wrong_parameter_is_answered_with_a_sentence(
     assert ran(output) == [script]
     assert sentence in output
     assert "Traceback" not in output
-    output = repository.run(sys.executable, "src", script, code=1)
+    output = repository.python("src", script, code=1)
     assert sentence in output
     assert "Traceback" not in output
     repository.restore()

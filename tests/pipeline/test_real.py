@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import warm
 from places import ROOT
 
 STANDIN = ROOT.parent / "shared" / "data" / "cats_and_dogs_standin.zip"
@@ -34,9 +35,8 @@ def prepare(folder: Path, **changes: object) -> None:
 
 def run(folder: Path, *stages: str) -> None:
     for stage in stages:
-        command = [sys.executable, "src", stage]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        ended, written = warm.run(["src", stage], folder, dict(os.environ))
+        assert ended == 0, written
 
 
 def accuracy(folder: Path) -> dict[str, float]:

@@ -71,7 +71,7 @@ def write_two(repository: Repository) -> None:
     write_run(repository, wrong=set(range(10)))
     repository.dvc("commit", "--force", "--quiet")
     repository.commit("Run it")
-    repository.edit({"fine_tune_at": 120})
+    repository.edit({"fine_tune_at": 11})
     write_run(repository, wrong={0, 1, 39})
     repository.dvc("commit", "--force", "--quiet")
     repository.dvc("exp", "save", "--name", "bolder")
