@@ -37,6 +37,7 @@ NETWORK = {
     "base_model": "cifar10_cnn",
     "weights": "random",
     "cache": {"layer": "block1_pool", "bottleneck": "pooled"},
+    "feature_layer": None,
     "fine_tune_at": "block2_conv1",
 }
 

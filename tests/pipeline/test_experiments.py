@@ -12,6 +12,7 @@ import yaml
 from repository import CHANGES, Finished, Repository, ran, results
 
 pytestmark = pytest.mark.timeout(900)
+ENVIRONMENT = "metrics/environment.json"
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,8 @@ def test_experiments_at_once_run_to_success_and_are_those_of_each_alone(
         time.sleep(10)
     at_once, alone = committed(queue), committed(repository)
     assert set(at_once) == {*alone, "null"}
+    processors = {each["environment"] for each in (*at_once.values(), *alone.values())}
+    assert len(processors) == 1, "the processor changed under the test; run it again"
     for name, lock in alone.items():
         assert results(at_once[name]["lock"]) == results(lock["lock"]), name
     assert len({each["lock"] for each in at_once.values()}) == 3
@@ -120,12 +123,16 @@ def committed(repository: Repository) -> dict[str, dict[str, str]]:
     for commit in repository.run(
         "git", "for-each-ref", "--format=%(objectname)", "refs/exps"
     ).split():
-        params, lock, model = (
+        params, lock, model, environment = (
             repository.run("git", "show", f"{commit}:{name}")
-            for name in ("params.yaml", "dvc.lock", "metrics/model.json")
+            for name in ("params.yaml", "dvc.lock", "metrics/model.json", ENVIRONMENT)
         )
         at = json.dumps(yaml.safe_load(params)["fine_tune_at"])
-        found["faster" if at == "8" else at] = {"lock": lock, "model": model}
+        found["faster" if at == "8" else at] = {
+            "lock": lock,
+            "model": model,
+            "environment": environment,
+        }
     return found
 
 

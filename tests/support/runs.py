@@ -21,7 +21,9 @@ from thaw.networks import backbones
 SMALL = {
     "dataset": "folder",
     "base_model": "MobileNet",
-    "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
+    "feature_layer": "conv_pw_4_relu",  # a third of it: each stage takes a third of the time
+    "cache": {"layer": "conv_pw_2_relu", "bottleneck": "pooled"},
+    "fine_tune_at": "conv_pw_4",
     "image_size": 32,
     "average_views": False,
     "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
