@@ -22,6 +22,7 @@ SMALL = {
     "dataset": "folder",
     "base_model": "MobileNet",
     "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
+    "fine_tune_at": "conv_dw_7",
     "image_size": 32,
     "average_views": False,
     "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
