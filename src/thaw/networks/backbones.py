@@ -2,14 +2,16 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-import difflib
 import importlib
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 
+from thaw.core import graphs
 from thaw.core.errors import ThawError, reason
 from thaw.networks import private, scratch
 
@@ -60,39 +62,71 @@ def build(
     Args:
         name: such as "MobileNetV2".
         image_size: height and width in pixels; None for any.
-        weights: "imagenet" to download them, None for random ones.
+        weights: "imagenet" to download them, None for random ones. The layers are the same.
         options: of a network of ours.
 
     Raises:
         ThawError: when there is no such network, it can't take pictures that small, or has no such
             options.
     """
+    private.number_layers_anew()
     if name in scratch.NAMES:
         return scratch.build(name, image_size, options)
     known = names()
     if name not in known:
-        every = [*known, *scratch.NAMES]
-        close = difflib.get_close_matches(name, every, n=3) or sorted(every)
-        raise ThawError(
-            f"params.yaml: base_model: {name}: there is no such network in keras.applications or "
-            f"among Thaw's own; give one such as {', '.join(close)}"
-        )
+        raise graphs.unknown(name, [*known, *scratch.NAMES], "params.yaml: base_model")
     scratch.check_default(options, name)
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
     try:
         base = create(include_top=False, weights=weights, input_shape=shape)
     except ValueError as error:
+        if weights is not None:
+            build(name, image_size, options=options)  # refuses the size, if that is what's wrong
+            raise
         raise ThawError(
             f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
             f"({reason(error)}); give a larger one"
         ) from None
+    if known[name] == "efficientnet" and weights is None:
+        base = _as_pretrained(base)
     # The name is given here, since EfficientNetV2 chooses its blocks by its argument `name`.
     return keras.Model(base.input, base.output, name=name)
 
 
+def _as_pretrained(base: keras.Model) -> keras.Model:
+    """An EfficientNet with the layer that Keras adds for `weights="imagenet"` alone.
+
+    After x -> (x - mean) / sqrt(variance) that layer divides by sqrt(std). Until pretrained weights
+    are loaded it does nothing: here variance is 1 / std.
+    """
+    scale = [1 / math.sqrt(std) for std in _IMAGENET_STD]
+
+    def call(layer: keras.Layer, *args: object, **kwargs: object) -> keras.KerasTensor:
+        maps = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.Normalization):
+            return keras.layers.Rescaling(scale)(maps)
+        return maps
+
+    pictures = keras.Input(base.input_shape[1:], name=base.layers[0].name)
+    whole = keras.models.clone_model(base, pictures, call_function=call)
+    whole.set_weights(base.get_weights())
+    _undo_rescaling(whole)
+    return whole
+
+
+def _undo_rescaling(base: keras.Model) -> None:
+    """Give an EfficientNet the variance with which it computes what it would without that layer."""
+    (norm,) = (layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
+    norm.adapt_variance.assign(norm.adapt_variance / keras.ops.array(_IMAGENET_STD))
+    norm.finalize_state()
+
+
 def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f weights`") -> None:
     """Read a `.weights.h5` file into a base model.
+
+    An EfficientNet's may be of Keras's network for `weights="imagenet"` or of the other: what the
+    model then computes is the same.
 
     Raises:
         ThawError: when it holds other things, and then the model's weights are of no use.
@@ -103,6 +137,10 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             base.load_weights(path)
+        if names().get(base.name) == "efficientnet":
+            with h5py.File(path) as file:
+                if "rescaling_1" not in file["layers"]:
+                    _undo_rescaling(base)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
         raise ThawError(
             f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
@@ -132,16 +170,9 @@ def cut(base: keras.Model, feature_layer: str | int) -> keras.Model:
     Raises:
         ThawError: when there is no such layer, or not everything passes through it.
     """
-    index = layer_index(base, feature_layer, "feature_layer")
-    passed = bottlenecks(base)[1:]  # the input gives no features
-    if index not in passed:
-        near = [max((i for i in passed if i < index), default=None)]
-        near.append(min((i for i in passed if i > index), default=None))
-        names = " or ".join(base.layers[i].name for i in near if i is not None)
-        raise ThawError(
-            f"params.yaml: feature_layer: {feature_layer}: {base.layers[index].name} is no layer "
-            f"of {base.name} through which everything passes; the nearest are {names}"
-        )
+    kinds = [type(layer).__name__ for layer in base.layers]
+    graph = graphs.Graph(base.name, layer_names(base), kinds, bottlenecks(base))
+    index = graphs.cut(graph, feature_layer, "params.yaml: feature_layer")
     return keras.Model(base.input, base.layers[index].output, name=base.name)
 
 
@@ -181,23 +212,12 @@ def layer_index(
     Raises:
         ThawError: when the network has no such layer.
     """
-    network = f"{base.name}, cut at feature_layer {feature_layer}," if feature_layer else base.name
-    count = len(base.layers)
-    if isinstance(layer, int):
-        if 0 <= layer < count:
-            return layer
-        raise ThawError(
-            f"params.yaml: {place}: {layer}: {network} has {count} layers; "
-            f"give 0 to {count - 1}, a layer's name, or null"
-        )
-    all_names = [each.name for each in base.layers]
-    if layer in all_names:
-        return all_names.index(layer)
-    close = difflib.get_close_matches(layer, all_names, n=3, cutoff=0.4) or all_names[-3:]
-    raise ThawError(
-        f"params.yaml: {place}: {layer}: {network} has no layer of that name; "
-        f"give one such as {', '.join(close)}, or an index from 0 to {count - 1}"
-    )
+    return graphs.index(base.name, layer_names(base), layer, f"params.yaml: {place}", feature_layer)
+
+
+def layer_names(base: keras.Model) -> list[str]:
+    """In order."""
+    return [layer.name for layer in base.layers]
 
 
 def bottlenecks(base: keras.Model) -> list[int]:
