@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from commands.predict import pictures
 from helpers import onnx_model, picture, plain
 from places import SRC
 from thaw.core.errors import ThawError
@@ -347,12 +348,17 @@ def test_strange_class_names_come_out_whole(tmp_path: Path):
     [
         ("none.onnx", ["photos"], "none.onnx is missing; run `dvc repro`"),
         ("photos/notes.txt", ["photos"], "notes.txt is no model that Thaw exported"),
-        ("two.onnx", ["empty"], "empty holds no picture (.jpg, .jpeg, .png, .bmp, .gif)"),
+        (
+            "two.onnx",
+            ["empty"],
+            "empty holds no picture (1 files are none: 1 .txt); give another folder, of AVIF, BMP,",
+        ),
     ],
 )
 @pytest.mark.usefixtures("photos", "two")
 def test_mistake_is_one_sentence(tmp_path: Path, model: str, paths: list[str], told: str):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     done = predict(*paths, "--model", model, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -376,6 +382,21 @@ def test_missing_picture_is_reported_beside_the_others(tmp_path: Path, two: Path
     assert done.returncode == 1
     assert "can't be read: no such file" in done.stdout.splitlines()[0]
     assert done.stdout.splitlines()[1].endswith("cold")
+
+
+def test_folder_gives_what_is_a_picture_by_its_bytes_and_says_what_is_none(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+):
+    for suffix in ("webp", "tiff", "avif"):
+        plain(photos / f"x.{suffix}", "red")
+    (photos / "x.webp").rename(photos / "no suffix")
+    (photos / "x.tiff").rename(photos / "x.txt")
+    (photos / "x.heic").touch()
+    names = ["1 red.png", "3 broken.png", "no suffix", "x.avif", "x.heic", "x.txt", "deep/2.JPG"]
+    assert [path.relative_to(photos).as_posix() for path in pictures([photos])] == names
+    told = capsys.readouterr()
+    assert told.err == f"{photos}: 7 pictures (1 files are none: 1 .txt)\n"
+    assert told.out == ""
 
 
 @pytest.mark.parametrize("times", [1, 800])  # the pipe breaks at the end, and on the way

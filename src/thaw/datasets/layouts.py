@@ -3,19 +3,19 @@
 import math
 import shutil
 import stat
-import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
-from thaw.datasets import cifar
-from thaw.datasets.catalogue import PARTS, UNWRITABLE, Entry, Table, composed
+from thaw.datasets import cifar, folders
+from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
 from thaw.datasets.labels import COLUMNS, Labelled
 from thaw.files.archives import member_path, unpack
 from thaw.files.fetching import Source, fetch
+from thaw.files.kinds import READ
 from thaw.files.serialize import write_csv, write_json
-from thaw.files.walking import SUFFIXES, hidden, walk
+from thaw.files.walking import hidden
 
 
 def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
@@ -60,12 +60,13 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
     found = fetch(source, temporary)
     if found.is_dir():
         below = found / chosen.root
-        root = _descend(below if below.is_dir() else found, chosen.table)
+        root = below if below.is_dir() else found
     else:
-        unpacked = temporary / "unpacked"
-        unpack(found, unpacked, source.address, chosen.root)
-        root = _descend(unpacked, chosen.table)
-    rows, classes = _read_layout(chosen, root, images, source.address)
+        root = temporary / "unpacked"
+        unpack(found, root, source.address, chosen.root)
+    if chosen.layout != "folders":
+        root = _descend(root, chosen.table.path if chosen.table else cifar.CLASSES)
+    rows, classes, root = _read_layout(chosen, root, images, source.address)
     if chosen.layout != "cifar":  # whose pictures were written as they were read
         _take(root, images, [row.path for row in rows], copied=found.is_dir())
     rows = sorted(rows, key=lambda row: row.path)
@@ -96,20 +97,21 @@ def _take(root: Path, images: Path, names: list[str], *, copied: bool) -> None:
         (root / name).rename(images / name)
 
 
-def _descend(folder: Path, table: Table | None) -> Path:
-    """Step into a lone folder at the top, unless it is a class or a part or the table is here."""
-    while table is None or not (folder / table.path).is_file():
-        inside = [path for path in folder.iterdir() if not hidden(path.name)]
-        lone = _folders(folder)
-        if len(inside) != 1 or not lone or lone[0].name.lower() in PARTS or not _folders(lone[0]):
-            break
-        folder = lone[0]
-    return folder
+def _descend(folder: Path, wanted: str) -> Path:
+    """Step into a lone folder until there is the file wanted."""
+    where = folder
+    while not (where / wanted).is_file():
+        inside = [path for path in where.iterdir() if path.is_dir() and not hidden(path.name)]
+        if len(inside) != 1 or inside[0].is_symlink():
+            return folder
+        where = inside[0]
+    return where
 
 
 def _read_layout(
     chosen: Entry, root: Path, images: Path, address: str
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[list[Labelled], list[str], Path]:
+    """Also the folder that the rows' paths are relative to."""
     if chosen.layout == "table":
         assert chosen.table is not None
         assert chosen.classes is not None
@@ -119,7 +121,7 @@ def _read_layout(
         found, classes = cifar.convert(root, images, address)
         rows = [Labelled(*each) for each in found]
     else:
-        rows, classes = _read_folders(root, address)
+        rows, classes, root = folders.read(root, address, chosen.classes or ())
         if chosen.classes is not None and set(chosen.classes) != set(classes):
             raise ThawError(
                 f"{address} has the classes {shortlist(classes)} instead of "
@@ -134,69 +136,10 @@ def _read_layout(
         )
     if empty := [name for name in classes if not counts[name]]:
         raise ThawError(
-            f"{address} has no picture of the class {shortlist(empty)} "
-            f"({', '.join(SUFFIXES)}); add some or remove the folder"
+            f"{address} has no picture of the class {shortlist(empty)} ({', '.join(READ)}); "
+            "add some or remove the folder"
         )
-    return rows, classes
-
-
-def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
-    top = _folders(root)
-    parts = {path: PARTS[path.name.lower()] for path in top if path.name.lower() in PARTS}
-    if "train" in parts.values() and len(parts) == len(top):
-        if "validation" not in parts.values() and "test" not in parts.values():
-            raise ThawError(f"{address} has train/ but no validation/; add it, or drop train/")
-        groups = [(part, path) for path, part in parts.items()]
-    else:
-        groups = [("", root)]
-    rows: list[Labelled] = []
-    ignored = 0
-    classes: dict[str, str] = {}  # what tells a class from others, and its folder
-    if loose := _loose({root, *(folder for _, folder in groups)}):
-        print(f"{loose} pictures left out: in no class's folder")
-    for part, folder in groups:
-        for class_folder in _folders(folder):
-            label = composed(class_folder.name)
-            like = classes.setdefault(label.casefold(), class_folder.name)
-            if like != class_folder.name:
-                raise ThawError(
-                    f"{address} has the classes {like!a} and {class_folder.name!a}, the same but "
-                    "for case or Unicode form; rename one, since some disks take them for one"
-                )
-            for path in walk(class_folder):
-                if path.suffix.lower() not in SUFFIXES:
-                    ignored += 1
-                    continue
-                name = path.relative_to(root).as_posix()
-                if not name.isascii() and sys.getfilesystemencoding() != "utf-8":
-                    raise ThawError(
-                        f"{address}: {name!a} would have another name elsewhere: this locale "
-                        f"reads it as {sys.getfilesystemencoding()}; set PYTHONUTF8=1 and try again"
-                    )
-                if UNWRITABLE.search(name):
-                    raise ThawError(
-                        f"{address}: {name!r} has a control character or is not UTF-8; rename it"
-                    )
-                rows.append(Labelled(name, label, part))
-    if ignored:
-        print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
-    return rows, sorted(composed(name) for name in classes.values())
-
-
-def _loose(folders: set[Path]) -> int:
-    """How many pictures lie there beside the class folders."""
-    beside = (path for folder in folders for path in folder.iterdir() if not hidden(path.name))
-    return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in beside)
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder. Links to folders count, unless they lead back up."""
-    here = folder.resolve()
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not hidden(path.name) and not here.is_relative_to(path.resolve())
-    )
+    return rows, classes, root
 
 
 def _read_table(root: Path, table: Table, classes: list[str], address: str) -> list[Labelled]:

@@ -19,10 +19,10 @@ from requests.exceptions import ChunkedEncodingError
 
 from thaw.core.errors import ThawError
 from thaw.core.progress import SECONDS, Lines
+from thaw.files import kinds
 
 TRIES = 3  # of a download that is cut off half-way
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-PAGE = (b"<!doctype html", b"<html")  # how a web page starts
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,7 @@ def _sha256(path: Path) -> str:
 
 
 def _verify(path: Path, source: Source) -> None:
-    with path.open("rb") as file:
-        start = file.read(512)
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGE):
+    if kinds.of(path) == "web page":
         raise ThawError(
             f"{source.address} is a web page (a login, a licence, an error), not the file itself; "
             "open it in a browser, get the file there and give its path with `-S source=`"
