@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers import folders, mutated, picture
 from places import SRC
@@ -69,6 +71,28 @@ def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
     with pytest.raises(ThawError, match=r"and 50 more \(all in .*bad.csv\)"):
         screen(missing, tmp_path, "fail", tmp_path / "bad.csv")
     assert [row["path"] for row in listed(tmp_path / "bad.csv")] == missing["path"].tolist()
+
+
+def test_file_that_cannot_be_opened_is_never_skipped(tmp_path: Path, pictures: pd.DataFrame):
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(ThawError) as caught:
+        screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    told = str(caught.value)
+    assert told.startswith(f"1 of 5 pictures in {tmp_path} can't be opened: 2.png (no such file); ")
+    assert "none is skipped" in told
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_what_is_not_the_pictures_fault_stops_the_stage(
+    tmp_path: Path, pictures: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", failing)
+    with pytest.raises(type(error)):
+        screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    assert not (tmp_path / "bad.csv").exists()
 
 
 SCREEN_AND_LOAD = """

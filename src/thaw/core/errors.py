@@ -1,5 +1,6 @@
 """The one kind of error that a person can mend, and how it is shown."""
 
+import errno
 import io
 import os
 import re
@@ -58,6 +59,11 @@ def one_line(text: str) -> str:
 
 def _outside(error: Exception) -> str:
     """A sentence on an error that the disk or the memory made; empty for a bug's."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "too many files are open; allow more with `ulimit -n 4096`, or set fewer cores in "
+            "params.yaml"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename or f"a file in {Path.cwd()}"
         return (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 HEAD = 512  # bytes that are looked at
 READ = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WebP")
+LFS = "Git LFS pointer"
 OTHERS = ("HEIC", "JPEG XL", "JPEG 2000", "Photoshop", "OpenEXR", "DICOM", "Netpbm")
 # Of files that mean to be pictures: where the bytes are none, the reader is told.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
@@ -29,8 +30,9 @@ _STARTS = {
     b"8BPS\0": "Photoshop",
     b"v/1\x01": "OpenEXR",
     b"%PDF-": "PDF",
+    b"%!PS": "PostScript",
     b"PK\x03\x04": "ZIP",
-    b"version https://git-lfs.github.com/spec/": "Git LFS pointer",
+    b"version https://git-lfs.github.com/spec/": LFS,
 }
 _BITMAP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # the sizes that there are
 

@@ -7,7 +7,7 @@ import pandas as pd
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
 from thaw.files.serialize import write_csv
-from thaw.pictures.decoding import BadImageError, content_hash
+from thaw.pictures.decoding import BadImageError, NoFileError, content_hash
 from thaw.pictures.threads import in_threads
 
 
@@ -26,11 +26,14 @@ def screen(
         The content hash of each path that could be read, and the reason for each that couldn't.
 
     Raises:
-        ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none; and
-            when skipping them would leave nothing of a class.
+        ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none; when
+            skipping them would leave nothing of a class; when one can't be opened.
+        OSError: when the disk fails, or too many files are open: no picture is bad by that.
+        MemoryError: likewise.
     """
     content: dict[str, str] = {}
     bad: dict[str, str] = {}
+    unreached: list[str] = []
 
     def work(path: str) -> str | BadImageError:
         try:
@@ -43,9 +46,17 @@ def screen(
     for path, result in zip(paths, progress, strict=True):
         if isinstance(result, BadImageError):
             bad[path] = result.reason
+            unreached += [path] if isinstance(result, NoFileError) else []
         else:
             content[path] = result
     write_csv(report, ("path", "reason"), bad.items())
+    if unreached and on_bad_image == "skip":
+        listed = shortlist([f"{path} ({bad[path]})" for path in unreached])
+        raise ThawError(
+            f"{len(unreached)} of {len(pictures)} pictures in {folder} can't be opened: {listed}; "
+            "that says nothing of what they hold, so none is skipped: bring them back with "
+            "`dvc repro`, or change their rights"
+        )
     if bad:
         listed = shortlist([f"{path} ({reason})" for path, reason in bad.items()], 100)
         sentence = (
