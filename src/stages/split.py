@@ -13,7 +13,9 @@ def main() -> None:
     params = workspace.read_params()
     pictures = tables.read(workspace.LABELS)
     published = workspace.read_dataset()["split"]
-    content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
+    content, bad = screen(
+        pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES, params.bit_depth
+    )
     good = pictures[pictures["path"].isin(content)]
     divided = splits.divide(
         good,

@@ -131,6 +131,19 @@ def test_pictures_are_resized_as_the_model_says(tmp_path: Path, resize: str, see
     assert THREE[found.probabilities.argmax()] == seen
 
 
+@pytest.mark.parametrize(("bit_depth", "seen"), [(12, "white"), (16, "black")])
+def test_pictures_of_16_bits_are_read_as_the_model_says(tmp_path: Path, bit_depth: int, seen: str):
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.png")
+    facts = {"classes": ["black", "white"], "image_size": 8, "resize": "stretch"}
+    weights = [[0.04], [0.04], [-0.07]]
+    facts |= {"symmetries": AS_IS, "bit_depth": bit_depth}
+    classifier = Classifier(onnx_model(tmp_path / "a.onnx", weights, **facts))
+    (found,) = classifier.classify([tmp_path / "a.png"])
+    assert found.probabilities[1] == pytest.approx(
+        1 / (1 + np.exp(-0.01 * (255 if seen == "white" else 15)))
+    )
+
+
 @pytest.mark.parametrize("lacking", ["classes", "image_size"])
 def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
@@ -156,6 +169,8 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
         ("image_size", 10**7),
         ("resize", "squeeze"),
         ("resize", None),
+        ("bit_depth", 12.5),
+        ("bit_depth", "auto"),
         ("symmetries", []),
         ("symmetries", 5),
         ("symmetries", [[0]]),
@@ -164,7 +179,7 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
 )
 def test_model_that_contradicts_itself_is_a_sentence(tmp_path: Path, fact: str, value: object):
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
-    path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
+    path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts, bit_depth="file")
     model = onnx.load(path)
     (entry,) = [each for each in model.metadata_props if each.key == fact]
     entry.value = json.dumps(value)

@@ -10,6 +10,7 @@ from thaw.drawing import plots
 from thaw.evaluation.metrics import Array
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
+from thaw.pictures.depths import BitDepth
 
 TILE = 160  # pixels
 SHOWN = 12
@@ -23,9 +24,10 @@ class Source:
     resize: str
     augmentation: Augmentation
     seed: int
+    bit_depth: BitDepth = "file"
 
     def load(self, path: str) -> decoding.Pixels:
-        return decoding.load(self.images / path, TILE, self.resize)
+        return decoding.load(self.images / path, TILE, self.resize, self.bit_depth)
 
     def some(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.iloc[augmentation.random("gallery", self.seed).permutation(len(rows))[:SHOWN]]

@@ -63,6 +63,14 @@ class NoFileError(BadImageError):
     """No file that can be opened under that name, so nothing is known of its bytes."""
 
 
+class DarkImageError(BadImageError):
+    """A picture of 16 bits with values so small that they have to be of fewer."""
+
+    def __init__(self, path: Path, error: depths.DarkError) -> None:
+        super().__init__(path, str(error))
+        self.largest = error.largest
+
+
 def read(path: Path, bit_depth: BitDepth = "file") -> Image.Image:
     """Decode a picture to upright RGB.
 
@@ -104,6 +112,8 @@ def _decoded(path: Path, bit_depth: BitDepth) -> Iterator[_Decoded]:
     with _opened(path) as file, ExitStack() as locks:
         try:
             found = _decode(file, bit_depth, locks)
+        except depths.DarkError as error:
+            raise DarkImageError(path, error) from None
         except Exception as error:
             found = _decode_bare(path, file, _reason(error), bit_depth, locks)
         yield found

@@ -13,6 +13,14 @@ _INVERTED, _LARGEST = 262, (281, 341)  # tags of a TIFF
 _SWAPPED = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}  # native: little-endian
 
 
+class DarkError(ValueError):
+    """A picture of 16 bits, by its file, with values of 12 or fewer."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(too_dark(largest))
+        self.largest = largest
+
+
 def is_deep(opened: ImageFile.ImageFile) -> bool:
     """Whether a picture that isn't loaded yet has more than 8 bits a channel."""
     return opened.mode.startswith("I;16") or any(each in _raw(opened) for each in _SWAPPED)
@@ -43,7 +51,9 @@ def swap(opened: ImageFile.ImageFile) -> None:
         raise ValueError("grey of 16 bits with transparency: give it without, or in 8 bits")
     other = raw.replace(own, _SWAPPED[own])
     opened.tile = [
-        tile._replace(args=other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:]))
+        type(tile)(
+            *tile[:3], other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:])
+        )
         for tile in opened.tile
     ]
 
@@ -59,8 +69,9 @@ def to_8_bits(
         said: how many the file says.
 
     Raises:
-        ValueError: when a value needs more bits; when the file says nothing, and its values are so
-            small that they have to be of fewer bits.
+        DarkError: when the file says nothing, and its values are so small that they have to be of
+            fewer bits.
+        ValueError: when a value needs more bits.
     """
     largest = int(values.max(initial=0))
     needed = largest.bit_length()
@@ -69,7 +80,7 @@ def to_8_bits(
     elif bit_depth != "file":
         bits = bit_depth
     elif said is None and 0 < largest < DARK:
-        raise ValueError(too_dark(largest))
+        raise DarkError(largest)
     else:
         bits = said or 16
     if needed > bits:
