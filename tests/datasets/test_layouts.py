@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -466,7 +467,19 @@ def test_missing_root(tmp_path: Path, raw: Path):
     assert "holds nothing below none; mend `root`" in told
 
 
-CLIMBING = ["../x.png", "a/../../x.png", "/tmp/x.png", "..\\x.png", "C:/x.png", "a/b/../x.png"]
+OUTSIDE = "would be written outside; refused"
+ABSOLUTE = "has a path from the top of a disk; repack it with paths from its own folder"
+CLIMBING = {
+    "../x.png": OUTSIDE,
+    "a/../../x.png": OUTSIDE,
+    "..\\x.png": OUTSIDE,
+    "a\\..\\..\\x.png": OUTSIDE,
+    "a/b/../x.png": OUTSIDE,
+    "/tmp/x.png": ABSOLUTE,
+    "C:/x.png": ABSOLUTE,
+    "C:\\x.png": ABSOLUTE,
+    "\\\\server\\x.png": ABSOLUTE,
+}
 
 
 @pytest.mark.parametrize("name", CLIMBING)
@@ -486,8 +499,29 @@ def test_entry_that_climbs_out_is_refused(tmp_path: Path, raw: Path, name: str, 
                 item = tarfile.TarInfo(each)
                 item.size = len(content)
                 opened.addfile(item, io.BytesIO(content))
-    assert f"the entry {name!r} would be written outside; refused" in refused(archive, raw)
+    shown = name.replace("\\", "/")
+    assert f"the entry {shown!r} {CLIMBING[name]}" in refused(archive, raw)
     assert list(tmp_path.rglob("x.png")) == []
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_archive_with_backslashes_is_read(tmp_path: Path, raw: Path, kind: str):
+    archive = packed(folders(tmp_path / "own", "café", "b"), tmp_path / f"own.{kind}", "x\\")
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for name in ("x\\", "x\\café\\"):  # folders, as Windows writes them
+                item = zipfile.ZipInfo("x")
+                item.filename = name
+                opened.writestr(item, b"")
+            for label in ("café", "b"):
+                item = zipfile.ZipInfo("x")
+                item.filename = f"x\\{label}\\0.png"
+                opened.writestr(item, (tmp_path / "own" / label / "0.png").read_bytes())
+    else:
+        with tarfile.open(archive, "w:gz") as opened:
+            for label in ("café", "b"):
+                opened.add(tmp_path / "own" / label / "0.png", f"x\\{label}\\0.png")
+    assert [row.path for row in brought(archive, raw)] == ["b/0.png", "café/0.png"]
 
 
 @pytest.mark.parametrize(
@@ -819,8 +853,8 @@ def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
         ("pictures/3.png 0.5", "line 2 has 2 columns, not 3"),
         ("pictures/3.png many mono", "line 2: probability is 'many', not a number"),
         ("pictures/9.png 0.5 mono", "line 2 names pictures/9.png, which is not there"),
-        ("../../secret.png 0.5 mono", "'../../secret.png' would be written outside"),
-        ("/etc/passwd 0.5 mono", "'/etc/passwd' would be written outside"),
+        ("../../secret.png 0.5 mono", "line 2 names ../../secret.png, which lies outside of the"),
+        ("/etc/passwd 0.5 mono", "line 2 names /etc/passwd, from the top of a disk, and no"),
         ("pictures/3.png nan mono", "line 2: probability is 'nan', not a number"),
         ("pictures/0.png 0.5 mono", "line 2 names pictures/0.png a second time; remove one"),
         ("pictures/./0.png 0.5 mono", "line 2 names pictures/./0.png a second time"),
@@ -904,10 +938,72 @@ def test_row_without_a_picture_is_named(tmp_path: Path, raw: Path):
     assert "data/labels.csv, line 2 names no picture; mend the line" in refused(source, raw, TABLE)
 
 
-def test_first_line_of_other_names_than_columns_is_hinted_at(tmp_path: Path, raw: Path):
-    source = table(tmp_path / "own", "File,Probability,Kind", "pictures/0.png,1,x")
-    told = "line 1 names File, which is not there; mend the line, or leave out `columns` if this"
-    assert told in refused(source, raw, TABLE)
+def test_first_line_of_other_names_than_columns_is_left_out_aloud(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+):
+    lines = ["File,Probability,Kind", "pictures/0.png,1,x", "pictures/1.png,0,x"]
+    assert len(brought(table(tmp_path / "own", *lines), raw, **TABLE)) == 2
+    assert "labels.csv, line 1 names the columns, and is left out\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["pictures/9.png,1,x", "pictures/0.png,much,x"])
+def test_wrong_first_line_is_not_taken_for_names_of_columns(tmp_path: Path, raw: Path, line: str):
+    assert ", line 1" in refused(table(tmp_path / "own", line, "pictures/1.png,0,x"), raw, TABLE)
+
+
+SPELLINGS = {
+    "backslashes": "pictures\\été 1.JPG",
+    "from the root": "data/pictures/été 1.JPG",
+    "from a Windows disk": "D:\\photos\\data\\pictures\\été 1.JPG",
+    "from another disk": "/home/ann/photos/pictures/été 1.JPG",
+    "through a folder above": "../data/pictures/été 1.JPG",
+    "in the other Unicode form": "pictures/e\u0301te\u0301 1.JPG",
+    "in another case": "Pictures/Été 1.jpg",
+    "without a suffix": "pictures/été 1",
+    "with another suffix": "pictures/été 1.png",
+    "as an id": "été 1",
+    "as a name alone": "été 1.JPG",
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_picture_is_found_however_the_table_spells_it(
+    tmp_path: Path, raw: Path, name: str, form: str
+):
+    lines = [f"{SPELLINGS[name].replace('1', number)},0,x" for number in "12"] + ["3,1,x"]
+    source = table(tmp_path / "own", *lines, pictures=4)
+    for number in "12":
+        there = unicodedata.normalize(form, f"été {number}.JPG")
+        picture(source / "data" / "pictures" / there)
+        (source / "data" / "pictures" / f"été {number}.xml").touch()
+    if "from" in name and "disk" in name:
+        (source / "data" / "labels.csv").write_text("\n".join([*lines[:2], "pictures/3.png,1,x"]))
+    rows = brought(source, raw, **TABLE | {"table": {**TABLE["table"], "separator": ","}})
+    assert [unicodedata.normalize("NFC", row.path) for row in rows] == [
+        "data/pictures/3.png",
+        "data/pictures/été 1.JPG",
+        "data/pictures/été 2.JPG",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("x", "line 2 names x, which may be a/x.png, b/x.jpg; give the path with its suffix"),
+        ("A/X", "line 2 names A/X, which may be a/X.gif, a/x.png; give"),
+        ("/other/a/x.png", "line 2 names /other/a/x.png, which doesn't begin with /home/ as those"),
+        ("y", "line 2 names y, which is not there"),
+    ],
+)
+def test_picture_that_may_be_two_is_told(tmp_path: Path, raw: Path, line: str, told: str):
+    source = tmp_path / "own"
+    for name in ("a/x.png", "b/x.jpg", "a/X.gif", "c.png"):
+        picture(source / name)
+    (source / "y.xml").touch()
+    (source / "t.csv").write_text(f"/home/c.png;0;x\n{line};1;x\n")
+    entry = {**TABLE, "table": {**TABLE["table"], "path": "t.csv"}}
+    assert told in refused(source, raw, entry)
 
 
 @pytest.mark.parametrize(

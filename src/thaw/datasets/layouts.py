@@ -4,14 +4,15 @@ import math
 import shutil
 import stat
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
 from thaw.datasets import cifar, folders
 from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
 from thaw.datasets.labels import COLUMNS, Labelled
-from thaw.files.archives import member_path, unpack
+from thaw.datasets.listed import Finder
+from thaw.files.archives import unpack
 from thaw.files.fetching import Source, fetch
 from thaw.files.kinds import READ
 from thaw.files.serialize import write_csv, write_json
@@ -152,26 +153,48 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
 
     place = f"{address}: {table.path}"
     found = tables.stranger(path, place, table.columns, table.separator, table.needed)
+    cells = list(found[table.needed].itertuples(name=None))
+    finder = Finder(root, path)
     rows: dict[str, Labelled] = {}
-    for line, picture, label, *subgroup in found[table.needed].itertuples(name=None):
+    if len(cells) > 1 and _names_columns(cells[0][1], cells[0][2], finder, table, classes):
+        print(f"{place}, line {cells[0][0]} names the columns, and is left out")
+        del cells[0]
+    for line, picture, label, *subgroup in cells:
         at = f"{place}, line {line}"
-        if not picture.strip():
-            raise ThawError(f"{at} names no picture; mend the line")
-        if UNWRITABLE.search(picture):
-            raise ThawError(f"{at} names {picture!r}, with a control character; rename it")
-        member_path(picture, PurePosixPath(), address)
-        try:
-            there = (path.parent / picture).is_file()
-        except OSError:  # too long for a name
-            there = False
-        if not there:
-            first = ", or leave out `columns` if this line names them" if not rows else ""
-            raise ThawError(f"{at} names {picture}, which is not there; mend the line{first}")
-        name = (path.parent / picture).relative_to(root).as_posix()
+        name = _find(finder, picture, at)
         if name in rows:
             raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
     return list(rows.values())
+
+
+def _find(finder: Finder, picture: str, at: str) -> str:
+    if not picture.strip():
+        raise ThawError(f"{at} names no picture; mend the line")
+    if UNWRITABLE.search(picture):
+        raise ThawError(f"{at} names {picture!r}, with a control character; rename it")
+    try:
+        return finder.find(picture)
+    except ThawError as error:
+        raise ThawError(f"{at} {error}") from None
+
+
+def _names_columns(
+    picture: str, label: str, finder: Finder, table: Table, classes: list[str]
+) -> bool:
+    """Whether a line has neither a picture nor a class where the others have theirs."""
+    if table.columns is None or not picture.strip():
+        return False
+    try:
+        finder.find(picture)
+        return False
+    except ThawError:
+        pass
+    try:
+        _label(label, table, classes, "")
+        return False
+    except ThawError:
+        return True
 
 
 def _label(value: str, table: Table, classes: list[str], place: str) -> str:
