@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry, entry
 from thaw.datasets.labels import Labelled
 from thaw.datasets.layouts import bring
-from thaw.files import archives, catalogues, tables
+from thaw.files import archives, catalogues, fetching, tables
 
 CATALOGUE = ROOT / "datasets"
 FOLDERS = {"title": "Pictures", "layout": "folders", "licence": "own"}
@@ -799,6 +800,32 @@ def test_empty_archive(tmp_path: Path, raw: Path):
     with zipfile.ZipFile(tmp_path / "own.zip", "w"):
         pass
     assert "holds nothing below its top" in refused(tmp_path / "own.zip", raw)
+
+
+def test_first_download_notes_its_sha256_and_later_ones_are_compared(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.zip")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    address = "https://example.org/own.zip"
+    notes = tmp_path / "checksums.txt"
+    notes.write_text(f"# why\n{'0' * 64}  https://example.org/other.zip\n")
+    monkeypatch.setattr(fetching, "_download", lambda _, part: shutil.copyfile(archive, part.path))
+    monkeypatch.setattr(fetching.pooch, "os_cache", lambda _: tmp_path / "cache")
+    entry = chosen({**FOLDERS, "source": address})
+    for _ in range(2):
+        bring(entry, None, raw, notes)
+    assert notes.read_text().splitlines()[2:] == [f"{digest}  {address}"]
+    assert capsys.readouterr().out.count(f"sha256 {digest}, noted in {notes}: compare it with") == 1
+    shutil.rmtree(tmp_path / "cache")
+    folders(tmp_path / "own", "a", "c")
+    packed(tmp_path / "own", archive)
+    with pytest.raises(ThawError, match=f"isn't the file that was .* {notes} notes {digest}; try"):
+        bring(entry, None, raw, notes)
+    bring(entry, str(archive), raw, notes)  # a file of one's own may be another
+    notes.write_text("what is this\n")
+    with pytest.raises(ThawError, match=r"checksums.txt, line 1 is no sha256 and address; remove"):
+        bring(entry, None, raw, notes)
 
 
 # Tables

@@ -4,6 +4,7 @@ import math
 import shutil
 import stat
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from thaw.core.errors import ThawError, shortlist
@@ -13,16 +14,20 @@ from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
 from thaw.datasets.labels import COLUMNS, Labelled
 from thaw.datasets.listed import Finder
 from thaw.files.archives import unpack
+from thaw.files.checksums import note, noted, sha256
 from thaw.files.fetching import Source, fetch
 from thaw.files.kinds import READ
 from thaw.files.serialize import write_csv, write_json
 from thaw.files.walking import hidden
 
 
-def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
+def bring(
+    chosen: Entry, source: str | None, raw: Path, notes: Path | None = None
+) -> list[Labelled]:
     """Fetch a dataset and lay it out: `raw/images/`, `raw/labels.csv`, `raw/dataset.json`.
 
-    `source` overrides where the entry says it comes from; its checksum then doesn't apply.
+    `source` overrides where the entry says it comes from; its checksum then doesn't apply. Without
+    one, `notes` holds that of the first download, to which later ones are compared.
 
     Raises:
         ThawError: when it can't be fetched, isn't laid out as the entry says, has no pictures, or
@@ -35,6 +40,8 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
             "give the path of your pictures, such as `dvc exp run -S source=~/pictures`"
         )
     checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
+    if notes and checks.sha256 is None and address.startswith(("http:", "https:")):
+        checks = replace(checks, sha256=noted(notes, address), noted_in=str(notes))
     try:
         temporary = raw.with_name(f".part-{raw.name}")
         shutil.rmtree(temporary, ignore_errors=True)  # a run that was killed left it
@@ -59,6 +66,13 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
     images = staging / "images"
     images.mkdir(parents=True)
     found = fetch(source, temporary)
+    if source.noted_in and source.sha256 is None:
+        digest = sha256(found)
+        note(Path(source.noted_in), source.address, digest)
+        print(
+            f"sha256 {digest}, noted in {source.noted_in}: compare it with what the publisher "
+            "says and commit it; a download that differs is refused from now on"
+        )
     if found.is_dir():
         below = found / chosen.root
         root = below if below.is_dir() else found

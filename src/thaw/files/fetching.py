@@ -24,6 +24,7 @@ from tqdm import tqdm
 from thaw.core.errors import ThawError
 from thaw.core.progress import SECONDS, Lines
 from thaw.files import kinds
+from thaw.files.checksums import sha256
 
 TRIES = 3  # of a download that is cut off and comes no further
 PAUSE = 1  # seconds before the second, and twice that before the third
@@ -38,6 +39,7 @@ class Source:
     address: str
     sha256: str | None = None
     size: int | None = None
+    noted_in: str = ""  # where the sha256 is from, if not from who gave the address
 
 
 PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+-]+")
@@ -140,7 +142,7 @@ def _fetch_url(source: Source, folder: Path) -> Path:
     name += "-" + (Path(urlsplit(source.address).path).name[-50:] or "download")
     cached = Path(pooch.os_cache("thaw")) / name
     with suppress(OSError):
-        if source.sha256 is not None and _sha256(cached) == source.sha256:
+        if source.sha256 is not None and sha256(cached) == source.sha256:
             return cached
     fresh = folder / name
     print(f"downloading {source.address}", flush=True)
@@ -280,11 +282,6 @@ def _bar(total: int) -> Iterator[Any]:
         bar.close()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _verify(path: Path, source: Source) -> None:
     if kinds.of(path) == "web page":
         raise ThawError(
@@ -299,7 +296,13 @@ def _verify(path: Path, source: Source) -> None:
         )
     if source.sha256 is None:
         return
-    found = _sha256(path)
+    found = sha256(path)
+    if found != source.sha256 and source.noted_in:
+        raise ThawError(
+            f"{source.address} isn't the file that was downloaded before: its sha256 is {found}, "
+            f"and {source.noted_in} notes {source.sha256}; try again, or remove that line if the "
+            "change is meant"
+        )
     if found != source.sha256:
         raise ThawError(
             f"{source.address} isn't the file it should be (sha256 {found} instead of "
