@@ -16,6 +16,7 @@ from commands.predict import pictures
 from helpers import onnx_model, picture, plain
 from places import SRC
 from thaw.core.errors import ThawError
+from thaw.evaluation import inference
 from thaw.evaluation.inference import Classifier, probabilities
 from thaw.pictures.augmentation import symmetric
 
@@ -195,6 +196,18 @@ def refusal(path: Path) -> str:
         Classifier(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_too_little_memory_is_no_fault_of_the_model(
+    three: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def failing(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(inference, "session", failing)
+    with pytest.raises(type(error)):
+        Classifier(three)
 
 
 def test_damaged_model_is_a_sentence(

@@ -15,6 +15,17 @@ NO_MEMORY = re.compile(
 )
 
 
+OF_THE_MACHINE = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+)
+
+
 class ThawError(Exception):
     """A mistake outside the code. Its message is one sentence: the value, the place, the remedy."""
 
@@ -57,6 +68,13 @@ def one_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
+def of_the_machine(error: BaseException) -> bool:
+    """Whether memory, files or the disk ran out or failed: that says nothing of what was read."""
+    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+        return True
+    return isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+
+
 def _outside(error: Exception) -> str:
     """A sentence on an error that the disk or the memory made; empty for a bug's."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
@@ -70,7 +88,7 @@ def _outside(error: Exception) -> str:
             f"{where} can't be read or written ({error.strerror}); "
             "free disk space or change its rights"
         )
-    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+    if of_the_machine(error):
         return (
             "memory ran out; set a smaller batch_size or image_size or fewer cores in "
             "params.yaml, or end other programs"

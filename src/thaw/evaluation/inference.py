@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.depths import BitDepth
 from thaw.pictures.sessions import session
@@ -57,6 +57,8 @@ class Classifier:
             self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
         except Exception as error:  # ONNX Runtime's errors have no common class
+            if of_the_machine(error):
+                raise
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None

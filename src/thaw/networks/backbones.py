@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.networks import private, scratch
 
 # How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
@@ -104,6 +104,8 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             base.load_weights(path)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
+        if of_the_machine(error):
+            raise
         raise ThawError(
             f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
         ) from None
