@@ -868,6 +868,15 @@ def test_table_in_the_only_folder_of_an_archive(tmp_path: Path, raw: Path):
     assert len(brought(packed(source, tmp_path / "own.zip"), raw, **TABLE)) == 4
 
 
+def test_pictures_that_the_table_does_not_name_are_told(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = table(tmp_path / "own", *ROWS, pictures=6)
+    assert len(brought(source, raw, **TABLE)) == 4
+    told = "2 pictures left out: not in data/labels.csv, such as data/pictures/4.png\n"
+    assert capsys.readouterr().out == told
+
+
 def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
     lines = ['pictures/0.png,intact,"a, b"', "pictures/1.png,defective,"]
     rows = brought(table(tmp_path / "own", *lines), raw, **named(separator=","))

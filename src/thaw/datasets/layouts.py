@@ -179,6 +179,8 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
         if name in rows:
             raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
+    if rows and (rest := [each for each in finder.pictures if each not in rows]):
+        print(f"{len(rest)} pictures left out: not in {table.path}, such as {rest[0]}")
     return list(rows.values())
 
 

@@ -90,13 +90,17 @@ class Finder:
         return self._indices[spelling].get(spelling(path), [])
 
     @cached_property
-    def _indices(self) -> dict[Callable[[str], str], dict[str, list[str]]]:
+    def pictures(self) -> list[str]:
+        """All pictures below the root."""
         files = [each for each in walk(self.root) if kinds.means_picture(each)]
+        return [each.relative_to(self.root).as_posix() for each in files]
+
+    @cached_property
+    def _indices(self) -> dict[Callable[[str], str], dict[str, list[str]]]:
         found: dict[Callable[[str], str], dict[str, list[str]]] = {}
         for spelling in (composed, _bare, _folded, _name, _id):
             index: dict[str, list[str]] = defaultdict(list)
-            for each in files:
-                path = each.relative_to(self.root).as_posix()
+            for path in self.pictures:
                 index[spelling(path)].append(path)
             found[spelling] = index
         return found
