@@ -42,7 +42,7 @@ def network(params: Params) -> Job:
     session = frozen(params, facts)
     source = session.get_inputs()[0].name
     pictures = [
-        decoding.load(workspace.IMAGES / path, facts.image_size, facts.resize)
+        decoding.load(workspace.IMAGES / path, facts.image_size, facts.resize, facts.bit_depth)
         for path in training_pictures(params, facts)
     ]
     whole = np.stack(pictures).astype(np.float32)

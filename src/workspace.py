@@ -12,6 +12,7 @@ from thaw.files.catalogues import read_yaml
 
 PARAMS = Path("params.yaml")
 DATASETS = Path("datasets")  # a file a dataset
+CHECKSUMS = DATASETS / "checksums.txt"  # of downloads whose file states none
 PRETRAINED = Path("pretrained")  # a file a base model
 RECIPES = Path("recipes")
 CHECKED = Path("data/checked.txt")  # always the same: other stages wait for it

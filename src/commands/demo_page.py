@@ -59,7 +59,7 @@ def pixels(content: BytesIO, model: Classifier) -> decoding.Pixels:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "uploaded"
         path.write_bytes(content.getbuffer())
-        return decoding.load(path, model.image_size, model.resize)
+        return decoding.load(path, model.image_size, model.resize, model.bit_depth)
 
 
 def show(name: str, content: BytesIO) -> None:

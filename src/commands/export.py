@@ -59,9 +59,11 @@ class Pictures:
     classifier: Classifier
 
     def load(self, path: str) -> decoding.Pixels:
-        size, resize = self.classifier.image_size, self.classifier.resize
+        model = self.classifier
         try:
-            return decoding.load(workspace.IMAGES / path, size, resize)
+            return decoding.load(
+                workspace.IMAGES / path, model.image_size, model.resize, model.bit_depth
+            )
         except decoding.BadImageError as error:
             raise ThawError(
                 f"{error}; bring the pictures back with `dvc repro` (or `dvc pull`)"
@@ -255,6 +257,7 @@ def write(formats: Sequence[str], folder: Path) -> str:
         "classes": classifier.classes,
         "image_size": classifier.image_size,
         "resize": classifier.resize,
+        "bit_depth": classifier.bit_depth,
         "symmetries": classifier.symmetries,
         "test_pictures": len(test.paths),
         "formats": rows,

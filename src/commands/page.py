@@ -147,7 +147,12 @@ def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[s
     classifier = Classifier(workspace.MODELS / "model.onnx")
     explainer = heatmaps.Explainer(saving.load(workspace.MODELS / "model.keras"))
     for path, label in track(list(zip(paths, predicted, strict=True)), "heat maps"):
-        pixels = decoding.load(workspace.IMAGES / path, classifier.image_size, classifier.resize)
+        pixels = decoding.load(
+            workspace.IMAGES / path,
+            classifier.image_size,
+            classifier.resize,
+            classifier.bit_depth,
+        )
         heat = explainer.heat(pixels, label, classifier.symmetries)
         yield {
             "large": pages.webp(Image.fromarray(pixels)),

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from thaw.core.errors import ThawError, one_line
 from thaw.core.progress import track
 from thaw.evaluation.inference import Classifier, Result
-from thaw.files.walking import SUFFIXES, walk
+from thaw.files import kinds
+from thaw.files.walking import walk
 
 
 def arguments() -> argparse.Namespace:
@@ -48,14 +49,21 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = [each for each in walk(path) if each.suffix.lower() in SUFFIXES]
-            if not inside:
-                kinds = ", ".join(SUFFIXES)
-                raise ThawError(f"{path} holds no picture ({kinds}); give another folder")
-            found += inside
-        else:
+        if not path.is_dir():
             found.append(path)
+            continue
+        files = [*walk(path)]
+        inside = [each for each in files if kinds.means_picture(each)]
+        others = sorted({*files} - {*inside})
+        said = f" ({len(others)} files are none: {kinds.said(others)})" if others else ""
+        if not inside:
+            raise ThawError(
+                f"{path} holds no picture{said}; give another folder, of "
+                f"{', '.join(kinds.READ[:-1])} or {kinds.READ[-1]}"
+            )
+        if others:
+            print(one_line(f"{path}: {len(inside)} pictures{said}"), file=sys.stderr)
+        found += inside
     return found
 
 

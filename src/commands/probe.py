@@ -66,7 +66,13 @@ def accuracies(
             paths = part["path"].tolist()
             out = Path(folder) / f"{name}.npy"
             pooled[name] = probing.extract(
-                session, workspace.IMAGES, paths, params.image_size, params.resize, out
+                session,
+                workspace.IMAGES,
+                paths,
+                params.image_size,
+                params.resize,
+                out,
+                params.bit_depth,
             )
         for place in track(range(len(channels)), "probes", unit="depths"):
             train, validation = (probing.part(pooled[each], channels, place) for each in rows)

@@ -192,7 +192,8 @@ def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
 
 def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
     """Draw the pictures that can be had; tell whether there are any."""
-    resize = read_params(runs[1]).get("resize", "stretch")
+    params = read_params(runs[1])
+    resize, bit_depth = params.get("resize", "stretch"), params.get("bit_depth", "file")
     tiles = []
     with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
         for flip in flips:
@@ -200,7 +201,7 @@ def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
                 run.copy(workspace.IMAGES / flip.path, Path(folder)) for run in reversed(runs)
             )
             if copy := next(filter(None, copies), None):
-                pixels = decoding.load(copy, TILE, resize)
+                pixels = decoding.load(copy, TILE, resize, bit_depth)
                 colour = plots.RIGHT if flip.after == flip.label else plots.WRONG
                 tiles.append(plots.Tile(pixels, reports.caption(flip), colour))
     if gone := len(flips) - len(tiles):

@@ -87,7 +87,11 @@ def main() -> None:
     write_predictions(classes, rows["test"], found["test"])
     gallery.draw(
         gallery.Source(
-            workspace.IMAGES, params.resize, plain(Augmentation, params.augment), params.seed
+            workspace.IMAGES,
+            params.resize,
+            plain(Augmentation, params.augment),
+            params.seed,
+            params.bit_depth,
         ),
         classes,
         rows["train"],

@@ -30,6 +30,7 @@ def main() -> None:
         augmentation=plain(Augmentation, params.augment),
         seed=params.seed,
         feature_layer=cut,
+        bit_depth=params.bit_depth,
     )
     if facts.live:
         print("cached: pixels; views are drawn anew each epoch, and all layers run on them")

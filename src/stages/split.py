@@ -16,7 +16,9 @@ def main() -> None:
     for line in effects.split_notes(params.split.held_out, params.split.test, {*pictures["part"]}):
         print(f"note: {line}")
     published = workspace.read_dataset()["split"]
-    content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
+    content, bad = screen(
+        pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES, params.bit_depth
+    )
     good = pictures[pictures["path"].isin(content)]
     divided = splits.divide(
         good,

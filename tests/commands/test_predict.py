@@ -12,9 +12,11 @@ import onnx
 import pytest
 from PIL import Image
 
+from commands.predict import pictures
 from helpers import onnx_model, picture, plain
 from places import SRC
 from thaw.core.errors import ThawError
+from thaw.evaluation import inference
 from thaw.evaluation.inference import Classifier, probabilities
 from thaw.pictures.augmentation import symmetric
 
@@ -138,6 +140,19 @@ def test_pictures_are_resized_as_the_model_says(tmp_path: Path, resize: str, see
     assert THREE[found.probabilities.argmax()] == seen
 
 
+@pytest.mark.parametrize(("bit_depth", "seen"), [(12, "white"), (16, "black")])
+def test_pictures_of_16_bits_are_read_as_the_model_says(tmp_path: Path, bit_depth: int, seen: str):
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "a.png")
+    facts = {"classes": ["black", "white"], "image_size": 8, "resize": "stretch"}
+    weights = [[0.04], [0.04], [-0.07]]
+    facts |= {"symmetries": AS_IS, "bit_depth": bit_depth}
+    classifier = Classifier(onnx_model(tmp_path / "a.onnx", weights, **facts))
+    (found,) = classifier.classify([tmp_path / "a.png"])
+    assert found.probabilities[1] == pytest.approx(
+        1 / (1 + np.exp(-0.01 * (255 if seen == "white" else 15)))
+    )
+
+
 @pytest.mark.parametrize("lacking", ["classes", "image_size"])
 def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
@@ -163,6 +178,8 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
         ("image_size", 10**7),
         ("resize", "squeeze"),
         ("resize", None),
+        ("bit_depth", 12.5),
+        ("bit_depth", "auto"),
         ("symmetries", []),
         ("symmetries", 5),
         ("symmetries", [[0]]),
@@ -171,7 +188,7 @@ def test_foreign_model_is_a_sentence(tmp_path: Path, lacking: str):
 )
 def test_model_that_contradicts_itself_is_a_sentence(tmp_path: Path, fact: str, value: object):
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}
-    path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts)
+    path = onnx_model(tmp_path / "a.onnx", COLOURS, **facts, bit_depth="file")
     model = onnx.load(path)
     (entry,) = [each for each in model.metadata_props if each.key == fact]
     entry.value = json.dumps(value)
@@ -187,6 +204,18 @@ def refusal(path: Path) -> str:
         Classifier(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_too_little_memory_is_no_fault_of_the_model(
+    three: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def failing(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(inference, "session", failing)
+    with pytest.raises(type(error)):
+        Classifier(three)
 
 
 def test_damaged_model_is_a_sentence(
@@ -355,12 +384,17 @@ def test_strange_class_names_come_out_whole(tmp_path: Path):
     [
         ("none.onnx", ["photos"], "none.onnx is missing; run `dvc repro`"),
         ("photos/notes.txt", ["photos"], "notes.txt is no model that Thaw exported"),
-        ("two.onnx", ["empty"], "empty holds no picture (.jpg, .jpeg, .png, .bmp, .gif)"),
+        (
+            "two.onnx",
+            ["empty"],
+            "empty holds no picture (1 files are none: 1 .txt); give another folder, of AVIF, BMP,",
+        ),
     ],
 )
 @pytest.mark.usefixtures("photos", "two")
 def test_mistake_is_one_sentence(tmp_path: Path, model: str, paths: list[str], told: str):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
     done = predict(*paths, "--model", model, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -384,6 +418,21 @@ def test_missing_picture_is_reported_beside_the_others(tmp_path: Path, two: Path
     assert done.returncode == 1
     assert "can't be read: no such file" in done.stdout.splitlines()[0]
     assert done.stdout.splitlines()[1].endswith("cold")
+
+
+def test_folder_gives_what_is_a_picture_by_its_bytes_and_says_what_is_none(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+):
+    for suffix in ("webp", "tiff", "avif"):
+        plain(photos / f"x.{suffix}", "red")
+    (photos / "x.webp").rename(photos / "no suffix")
+    (photos / "x.tiff").rename(photos / "x.txt")
+    (photos / "x.heic").touch()
+    names = ["1 red.png", "3 broken.png", "no suffix", "x.avif", "x.heic", "x.txt", "deep/2.JPG"]
+    assert [path.relative_to(photos).as_posix() for path in pictures([photos])] == names
+    told = capsys.readouterr()
+    assert told.err == f"{photos}: 7 pictures (1 files are none: 1 .txt)\n"
+    assert told.out == ""
 
 
 @pytest.mark.parametrize("times", [1, 800])  # the pipe breaks at the end, and on the way

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from places import SRC
-from thaw.core.errors import ThawError, run, shortlist
+from thaw.core.errors import ThawError, of_the_machine, run, shortlist
 
 SOURCES = SRC
 
@@ -140,3 +141,20 @@ def main():
     {ALLOCATIONS[library]}
 """
     assert ended(script, tmp_path).startswith("error: memory ran out; set a smaller batch_size")
+
+
+@pytest.mark.parametrize(
+    ("error", "machine"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.EMFILE, "Too many open files"), True),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (OSError("file signature not found"), False),  # h5py's, of bad bytes
+        (OSError(errno.EINVAL, "Invalid argument"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), False),
+        (ValueError("bad bytes"), False),
+    ],
+)
+def test_what_the_machine_lacks_is_told_from_what_the_bytes_say(error: Exception, machine: bool):
+    assert of_the_machine(error) is machine

@@ -18,6 +18,7 @@ base_model: MobileNetV2
 weights: pypi
 network: {padding: same, l2: 0.0, initializer: glorot_uniform, batch_norm: false}
 feature_layer: null
+bit_depth: file
 image_size: 224
 fine_tune_at: 100
 resize: stretch
@@ -75,6 +76,7 @@ WRONG = {
     "network.l2": NOT_L2,
     "network.initializer": ["glorot", "null", "1", "true"],
     "network.batch_norm": NOT_BOOLEAN,
+    "bit_depth": ["7", "17", "12.0", "'12'", "auto", "true", "null"],
     "feature_layer": ["''", "0", "-1", "1.5", "true", "[100]", ".nan"],
     "image_size": ["31", "2049", "-224", "224.0", "'224'", "true", "[224, 224]", "null"],
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],

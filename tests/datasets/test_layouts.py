@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +25,7 @@ from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry, entry
 from thaw.datasets.labels import Labelled
 from thaw.datasets.layouts import bring
-from thaw.files import archives, catalogues, tables
+from thaw.files import archives, catalogues, fetching, tables
 
 CATALOGUE = ROOT / "datasets"
 FOLDERS = {"title": "Pictures", "layout": "folders", "licence": "own"}
@@ -155,17 +157,6 @@ def test_own_parts(tmp_path: Path, raw: Path, names: tuple[str, str], test: tupl
     assert classes(raw) == ["cats", "dogs"]
 
 
-def test_class_may_be_called_train_beside_others(tmp_path: Path, raw: Path):
-    rows = brought(folders(tmp_path / "own", "train", "bus", "val", each=1), raw)
-    assert {(row.label, row.part) for row in rows} == {("bus", ""), ("train", ""), ("val", "")}
-
-
-def test_training_part_alone_is_refused(tmp_path: Path, raw: Path):
-    source = tmp_path / "own"
-    folders(source / "train", "cats", "dogs")
-    assert "has train/ but no validation/; add it, or drop train/" in refused(source, raw)
-
-
 def test_strange_names_are_kept(tmp_path: Path, raw: Path):
     names = ["with space", "v1.2", "Größe ☃", "-rf", "--help", "a,b", 'say "x"', "train.png"]
     rows = brought(folders(tmp_path / "own", *names, each=1), raw)
@@ -189,7 +180,7 @@ def test_hidden_and_other_files_are_left_out(
     assert [row.path for row in brought(source, raw)] == ["a/0.png", "b/0.png"]
     assert capsys.readouterr().out == (
         "1 pictures left out: in no class's folder\n"
-        "2 files left out: not .jpg, .jpeg, .png, .bmp, .gif\n"
+        "2 files left out: no pictures by their bytes (1 .txt, 1 .db)\n"
     )
 
 
@@ -302,14 +293,28 @@ def test_class_is_called_the_same_in_either_unicode_form(tmp_path: Path, raw: Pa
     assert classes(raw) == ["b", composed]
 
 
-def test_files_without_a_suffix_are_told(
-    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
-):
-    source = folders(tmp_path / "own", "a", "b", each=2)
-    (source / "a" / "1.png").rename(source / "a" / "1")
-    (source / "a" / "0.png").rename(source / "a" / "png")
-    assert "has no picture of the class a (.jpg" in refused(source, raw)
-    assert "2 files left out" in capsys.readouterr().out
+@pytest.mark.parametrize("suffix", ["avif", "bmp", "gif", "jpg", "png", "tiff", "webp"])
+def test_picture_is_what_its_bytes_say(tmp_path: Path, raw: Path, suffix: str):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    for name in (f"x.{suffix.upper()}", f"{suffix} without suffix", f"x.{suffix}.txt"):
+        picture(source / "a" / f"x.{suffix}").rename(source / "a" / name)
+    assert len(brought(source, raw)) == 5
+
+
+def test_bad_picture_is_left_to_the_split_that_names_it(tmp_path: Path, raw: Path):
+    source = folders(tmp_path / "own", "a", "b", each=1)
+    for name in ("cut.webp", "empty.TIF", "photo.heic", "scan.dcm"):
+        (source / "a" / name).touch()
+    (source / "a" / "notes.txt").write_text("BMW, no bitmap")
+    paths = [row.path for row in brought(source, raw)]
+    assert paths == [
+        "a/0.png",
+        "a/cut.webp",
+        "a/empty.TIF",
+        "a/photo.heic",
+        "a/scan.dcm",
+        "b/0.png",
+    ]
 
 
 def test_names_with_quotes_and_commas(tmp_path: Path, raw: Path):
@@ -360,9 +365,9 @@ def test_too_few_classes(tmp_path: Path, raw: Path, names: list[str], told: str)
 def test_empty_class(tmp_path: Path, raw: Path):
     source = folders(tmp_path / "own", "a", "b")
     (source / "empty").mkdir()
-    (source / "empty" / "x.tiff").touch()
+    (source / "empty" / "x.npy").touch()
     text = refused(source, raw)
-    assert "has no picture of the class empty (.jpg, .jpeg, .png, .bmp, .gif)" in text
+    assert "has no picture of the class empty (AVIF, BMP, GIF, JPEG, PNG, TIFF, WebP)" in text
 
 
 def test_other_classes_than_the_entry_says(tmp_path: Path, raw: Path):
@@ -404,12 +409,6 @@ def test_archive(tmp_path: Path, raw: Path, name: str, top: str):
     assert [row.path for row in rows] == ["a b/0.png", "a b/1.png", "ü/0.png", "ü/1.png"]
     original = tmp_path / "own" / "ü" / "1.png"
     assert (raw / "images" / "ü" / "1.png").read_bytes() == original.read_bytes()
-
-
-def test_archive_of_a_training_part_alone_is_refused(tmp_path: Path, raw: Path):
-    folders(tmp_path / "own" / "train", "cats", "dogs")
-    archive = packed(tmp_path / "own", tmp_path / "own.zip")
-    assert "has train/ but no validation/" in refused(archive, raw)
 
 
 def test_archive_of_own_parts_and_rubbish(tmp_path: Path, raw: Path):
@@ -469,7 +468,19 @@ def test_missing_root(tmp_path: Path, raw: Path):
     assert "holds nothing below none; mend `root`" in told
 
 
-CLIMBING = ["../x.png", "a/../../x.png", "/tmp/x.png", "..\\x.png", "C:/x.png", "a/b/../x.png"]
+OUTSIDE = "would be written outside; refused"
+ABSOLUTE = "has a path from the top of a disk; repack it with paths from its own folder"
+CLIMBING = {
+    "../x.png": OUTSIDE,
+    "a/../../x.png": OUTSIDE,
+    "..\\x.png": OUTSIDE,
+    "a\\..\\..\\x.png": OUTSIDE,
+    "a/b/../x.png": OUTSIDE,
+    "/tmp/x.png": ABSOLUTE,
+    "C:/x.png": ABSOLUTE,
+    "C:\\x.png": ABSOLUTE,
+    "\\\\server\\x.png": ABSOLUTE,
+}
 
 
 @pytest.mark.parametrize("name", CLIMBING)
@@ -489,8 +500,29 @@ def test_entry_that_climbs_out_is_refused(tmp_path: Path, raw: Path, name: str, 
                 item = tarfile.TarInfo(each)
                 item.size = len(content)
                 opened.addfile(item, io.BytesIO(content))
-    assert f"the entry {name!r} would be written outside; refused" in refused(archive, raw)
+    shown = name.replace("\\", "/")
+    assert f"the entry {shown!r} {CLIMBING[name]}" in refused(archive, raw)
     assert list(tmp_path.rglob("x.png")) == []
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_archive_with_backslashes_is_read(tmp_path: Path, raw: Path, kind: str):
+    archive = packed(folders(tmp_path / "own", "café", "b"), tmp_path / f"own.{kind}", "x\\")
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for name in ("x\\", "x\\café\\"):  # folders, as Windows writes them
+                item = zipfile.ZipInfo("x")
+                item.filename = name
+                opened.writestr(item, b"")
+            for label in ("café", "b"):
+                item = zipfile.ZipInfo("x")
+                item.filename = f"x\\{label}\\0.png"
+                opened.writestr(item, (tmp_path / "own" / label / "0.png").read_bytes())
+    else:
+        with tarfile.open(archive, "w:gz") as opened:
+            for label in ("café", "b"):
+                opened.add(tmp_path / "own" / label / "0.png", f"x\\{label}\\0.png")
+    assert [row.path for row in brought(archive, raw)] == ["b/0.png", "café/0.png"]
 
 
 @pytest.mark.parametrize(
@@ -770,6 +802,32 @@ def test_empty_archive(tmp_path: Path, raw: Path):
     assert "holds nothing below its top" in refused(tmp_path / "own.zip", raw)
 
 
+def test_first_download_notes_its_sha256_and_later_ones_are_compared(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    archive = packed(folders(tmp_path / "own", "a", "b"), tmp_path / "own.zip")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    address = "https://example.org/own.zip"
+    notes = tmp_path / "checksums.txt"
+    notes.write_text(f"# why\n{'0' * 64}  https://example.org/other.zip\n")
+    monkeypatch.setattr(fetching, "_download", lambda _, part: shutil.copyfile(archive, part.path))
+    monkeypatch.setattr(fetching.pooch, "os_cache", lambda _: tmp_path / "cache")
+    entry = chosen({**FOLDERS, "source": address})
+    for _ in range(2):
+        bring(entry, None, raw, notes)
+    assert notes.read_text().splitlines()[2:] == [f"{digest}  {address}"]
+    assert capsys.readouterr().out.count(f"sha256 {digest}, noted in {notes}: compare it with") == 1
+    shutil.rmtree(tmp_path / "cache")
+    folders(tmp_path / "own", "a", "c")
+    packed(tmp_path / "own", archive)
+    with pytest.raises(ThawError, match=f"isn't the file that was .* {notes} notes {digest}; try"):
+        bring(entry, None, raw, notes)
+    bring(entry, str(archive), raw, notes)  # a file of one's own may be another
+    notes.write_text("what is this\n")
+    with pytest.raises(ThawError, match=r"checksums.txt, line 1 is no sha256 and address; remove"):
+        bring(entry, None, raw, notes)
+
+
 # Tables
 
 
@@ -810,6 +868,15 @@ def test_table_in_the_only_folder_of_an_archive(tmp_path: Path, raw: Path):
     assert len(brought(packed(source, tmp_path / "own.zip"), raw, **TABLE)) == 4
 
 
+def test_pictures_that_the_table_does_not_name_are_told(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = table(tmp_path / "own", *ROWS, pictures=6)
+    assert len(brought(source, raw, **TABLE)) == 4
+    told = "2 pictures left out: not in data/labels.csv, such as data/pictures/4.png\n"
+    assert capsys.readouterr().out == told
+
+
 def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
     lines = ['pictures/0.png,intact,"a, b"', "pictures/1.png,defective,"]
     rows = brought(table(tmp_path / "own", *lines), raw, **named(separator=","))
@@ -822,8 +889,8 @@ def test_table_with_names_and_separator(tmp_path: Path, raw: Path):
         ("pictures/3.png 0.5", "line 2 has 2 columns, not 3"),
         ("pictures/3.png many mono", "line 2: probability is 'many', not a number"),
         ("pictures/9.png 0.5 mono", "line 2 names pictures/9.png, which is not there"),
-        ("../../secret.png 0.5 mono", "'../../secret.png' would be written outside"),
-        ("/etc/passwd 0.5 mono", "'/etc/passwd' would be written outside"),
+        ("../../secret.png 0.5 mono", "line 2 names ../../secret.png, which lies outside of the"),
+        ("/etc/passwd 0.5 mono", "line 2 names /etc/passwd, from the top of a disk, and no"),
         ("pictures/3.png nan mono", "line 2: probability is 'nan', not a number"),
         ("pictures/0.png 0.5 mono", "line 2 names pictures/0.png a second time; remove one"),
         ("pictures/./0.png 0.5 mono", "line 2 names pictures/./0.png a second time"),
@@ -907,10 +974,72 @@ def test_row_without_a_picture_is_named(tmp_path: Path, raw: Path):
     assert "data/labels.csv, line 2 names no picture; mend the line" in refused(source, raw, TABLE)
 
 
-def test_first_line_of_other_names_than_columns_is_hinted_at(tmp_path: Path, raw: Path):
-    source = table(tmp_path / "own", "File,Probability,Kind", "pictures/0.png,1,x")
-    told = "line 1 names File, which is not there; mend the line, or leave out `columns` if this"
-    assert told in refused(source, raw, TABLE)
+def test_first_line_of_other_names_than_columns_is_left_out_aloud(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+):
+    lines = ["File,Probability,Kind", "pictures/0.png,1,x", "pictures/1.png,0,x"]
+    assert len(brought(table(tmp_path / "own", *lines), raw, **TABLE)) == 2
+    assert "labels.csv, line 1 names the columns, and is left out\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["pictures/9.png,1,x", "pictures/0.png,much,x"])
+def test_wrong_first_line_is_not_taken_for_names_of_columns(tmp_path: Path, raw: Path, line: str):
+    assert ", line 1" in refused(table(tmp_path / "own", line, "pictures/1.png,0,x"), raw, TABLE)
+
+
+SPELLINGS = {
+    "backslashes": "pictures\\été 1.JPG",
+    "from the root": "data/pictures/été 1.JPG",
+    "from a Windows disk": "D:\\photos\\data\\pictures\\été 1.JPG",
+    "from another disk": "/home/ann/photos/pictures/été 1.JPG",
+    "through a folder above": "../data/pictures/été 1.JPG",
+    "in the other Unicode form": "pictures/e\u0301te\u0301 1.JPG",
+    "in another case": "Pictures/Été 1.jpg",
+    "without a suffix": "pictures/été 1",
+    "with another suffix": "pictures/été 1.png",
+    "as an id": "été 1",
+    "as a name alone": "été 1.JPG",
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_picture_is_found_however_the_table_spells_it(
+    tmp_path: Path, raw: Path, name: str, form: str
+):
+    lines = [f"{SPELLINGS[name].replace('1', number)},0,x" for number in "12"] + ["3,1,x"]
+    source = table(tmp_path / "own", *lines, pictures=4)
+    for number in "12":
+        there = unicodedata.normalize(form, f"été {number}.JPG")
+        picture(source / "data" / "pictures" / there)
+        (source / "data" / "pictures" / f"été {number}.xml").touch()
+    if "from" in name and "disk" in name:
+        (source / "data" / "labels.csv").write_text("\n".join([*lines[:2], "pictures/3.png,1,x"]))
+    rows = brought(source, raw, **TABLE | {"table": {**TABLE["table"], "separator": ","}})
+    assert [unicodedata.normalize("NFC", row.path) for row in rows] == [
+        "data/pictures/3.png",
+        "data/pictures/été 1.JPG",
+        "data/pictures/été 2.JPG",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("x", "line 2 names x, which may be a/x.png, b/x.jpg; give the path with its suffix"),
+        ("A/X", "line 2 names A/X, which may be a/X.gif, a/x.png; give"),
+        ("/other/a/x.png", "line 2 names /other/a/x.png, which doesn't begin with /home/ as those"),
+        ("y", "line 2 names y, which is not there"),
+    ],
+)
+def test_picture_that_may_be_two_is_told(tmp_path: Path, raw: Path, line: str, told: str):
+    source = tmp_path / "own"
+    for name in ("a/x.png", "b/x.jpg", "a/X.gif", "c.png"):
+        picture(source / name)
+    (source / "y.xml").touch()
+    (source / "t.csv").write_text(f"/home/c.png;0;x\n{line};1;x\n")
+    entry = {**TABLE, "table": {**TABLE["table"], "path": "t.csv"}}
+    assert told in refused(source, raw, entry)
 
 
 @pytest.mark.parametrize(

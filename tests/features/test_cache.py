@@ -194,11 +194,11 @@ def test_an_interrupted_extraction_leaves_nothing(
     load = decoding.load
     seen = []
 
-    def interrupted(path: Path, size: int, resize: str) -> decoding.Pixels:
+    def interrupted(path: Path, *how: object) -> decoding.Pixels:
         seen.append(path)
         if len(seen) == 12:  # when a batch of 32 views may have been written
             raise error
-        return load(path, size, resize)
+        return load(path, *how)
 
     monkeypatch.setattr(decoding, "load", interrupted)
     session = sessions.session(exported["pooled"])

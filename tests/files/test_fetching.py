@@ -1,10 +1,12 @@
 import hashlib
+import io
 import os
 import pty
 import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import termios
 import threading
 import time
@@ -26,6 +28,7 @@ from thaw.files.fetching import Source, fetch, local_path
 
 CONTENT = b"pictures" * 25_000
 HALF = CONTENT[:100_000]
+PIECE = 70_000  # of which whole blocks of 65,536 are kept
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = "0" * 64
 SHORT = 0.2  # seconds
@@ -44,6 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     """A server that misbehaves as the path says."""
 
     hits: ClassVar[Counter[str]] = Counter()
+    asked: ClassVar[list[tuple[str | None, str | None]]] = []  # Range and If-Range
 
     def do_GET(self) -> None:
         self.hits[self.path] += 1
@@ -90,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_response(200)
                 self.send_header("Content-Length", "many")
                 self.end_headers()
+            case "/ranges.zip" | "/etag.zip" | "/changed.zip" | "/lying.zip":
+                self.go_on()
             case "/empty.zip":
                 self.answer(b"")
             case _:
@@ -102,6 +108,29 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content if sent is None else sent)
 
+    def go_on(self) -> None:
+        """A server that cuts each answer off after `PIECE` bytes, and goes on from there."""
+        content, etag = CONTENT, '"1"'
+        if self.path == "/changed.zip" and self.hits[self.path] > 1:
+            content, etag = CONTENT[::-1], '"2"'
+        asked = self.headers.get("Range")
+        self.asked.append((asked, self.headers.get("If-Range")))
+        known = self.headers.get("If-Range") in (None, etag)
+        at = int(asked.removeprefix("bytes=").rstrip("-")) if asked and known else 0
+        if at >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if at else 200)
+        if at:
+            start = at + 1 if self.path == "/lying.zip" else at
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if self.path != "/ranges.zip":
+            self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(content) - at))
+        self.end_headers()
+        whole = self.path in ("/changed.zip", "/lying.zip") and self.hits[self.path] > 1
+        self.wfile.write(content[at:] if whole else content[at : at + PIECE])
+
     def log_message(self, *args: object) -> None:
         pass
 
@@ -111,7 +140,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(fetching, "TIMEOUT", SHORT)
+    monkeypatch.setattr(fetching, "PAUSE", 0)
     Handler.hits.clear()
+    Handler.asked.clear()
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -256,7 +287,7 @@ def test_bad_download_says_what_to_do_and_is_not_kept(
 ):
     text = message(Source(f"{server}/{path}", sha256, size), tmp_path)
     assert all(part in text for part in told)
-    assert not cache.exists()
+    assert {path.name.split(".zip")[1] for path in cache.glob("*")} <= {".part", ".part.version"}
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])
@@ -266,7 +297,72 @@ def test_cut_download_is_begun_again(
     path = fetch(Source(f"{server}/flaky.zip", sha256), tmp_path)
     assert path.read_bytes() == CONTENT
     assert Handler.hits["/flaky.zip"] == 3
-    assert capsys.readouterr().out.count("cut off half-way; beginning again") == 2
+    told = capsys.readouterr().out
+    assert told.count("cut off after 65,536 bytes; trying again\n") == 2
+    assert told.count("the server begins again\n") == 2
+
+
+@pytest.mark.parametrize(("path", "sha256"), [("ranges.zip", SHA256), ("etag.zip", None)])
+def test_cut_download_goes_on_where_it_was_cut(
+    server: str, tmp_path: Path, path: str, sha256: str | None
+):
+    assert fetch(Source(f"{server}/{path}", sha256), tmp_path).read_bytes() == CONTENT
+    version = None if sha256 else '"1"'
+    assert Handler.asked == [
+        (None, None),
+        ("bytes=65536-", version),
+        ("bytes=131072-", version),
+    ]
+
+
+def test_file_that_changed_meanwhile_is_begun_again(server: str, tmp_path: Path):
+    path = fetch(Source(f"{server}/changed.zip"), tmp_path)
+    assert path.read_bytes() == CONTENT[::-1]
+    assert Handler.asked == [(None, None), ("bytes=65536-", '"1"')]
+
+
+def test_answer_that_goes_on_elsewhere_is_not_appended(server: str, tmp_path: Path):
+    assert fetch(Source(f"{server}/lying.zip", SHA256), tmp_path).read_bytes() == CONTENT
+    assert [asked for asked, _ in Handler.asked] == [None, "bytes=65536-", None]
+
+
+def test_without_a_version_or_sha256_nothing_is_pieced_together(server: str, tmp_path: Path):
+    message(Source(f"{server}/ranges.zip"), tmp_path)
+    assert Handler.asked == [(None, None)] * 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_next_run_goes_on_where_the_last_was_cut(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type | None
+):
+    source = Source(f"{server}/etag.zip")
+    with monkeypatch.context() as patched:
+        if error:
+            patched.setattr(time, "sleep", lambda _: (_ for _ in ()).throw(error))
+        else:
+            patched.setattr(fetching, "TRIES", 1)
+        with pytest.raises(error or ThawError):
+            fetch(source, tmp_path)
+    assert fetch(source, tmp_path).read_bytes() == CONTENT
+    assert Handler.asked[1] == ("bytes=65536-", '"1"')
+
+
+def test_part_kept_of_another_file_is_thrown_away(server: str, tmp_path: Path, cache: Path):
+    source = Source(f"{server}/ranges.zip", SHA256)
+    name = fetch(source, tmp_path).name
+    (cache / name).rename(cache / f"{name}.part")
+    (cache / f"{name}.part").write_bytes(b"x" * 70_000)
+    (cache / f"{name}.part.version").write_text("")
+    assert fetch(source, tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in cache.iterdir()] == [name]
+
+
+def test_whole_part_is_not_asked_for_more(server: str, tmp_path: Path):
+    source = Source(f"{server}/ranges.zip", SHA256)
+    path = fetch(source, tmp_path)
+    path.rename(f"{path}.part")
+    Path(f"{path}.part.version").write_text("")
+    assert fetch(source, tmp_path).read_bytes() == CONTENT
 
 
 def test_only_what_was_cut_off_is_begun_again(server: str, tmp_path: Path):
@@ -375,10 +471,37 @@ def test_package_comes_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = fetch(Source("pypi:thawpics==1.0"), tmp_path)
     assert path == tmp_path / wheel.name
     assert path.read_bytes() == wheel.read_bytes()
-    for requirement in ("thawpics==2.0", "-rsecrets.txt"):
+    for requirement in ("thawpics==2.0", "thawpics==1.0.post9"):
         text = message(Source(f"pypi:{requirement}"), tmp_path)
         assert "pip config list" in text
         assert "pip gave no reason" not in text
+
+
+@pytest.mark.slow
+def test_source_of_a_package_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """pip runs its build code to learn its name, before any checksum is looked at."""
+    index, trace = tmp_path / "index", tmp_path / "trace"
+    index.mkdir()
+    with tarfile.open(index / "thawpics-1.0.tar.gz", "w:gz") as opened:
+        code = f"open({str(trace)!r}, 'w'); from setuptools import setup; setup(name='thawpics')"
+        item = tarfile.TarInfo("thawpics-1.0/setup.py")
+        item.size = len(code)
+        opened.addfile(item, io.BytesIO(code.encode()))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    message(Source("pypi:thawpics==1.0"), tmp_path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["thawpics", "-rsecrets.txt", "thawpics @ file:///x.tar.gz", "git+https://a/b", "./x", "x>=1"],
+)
+def test_only_a_package_of_one_version_is_asked_for(tmp_path: Path, requirement: str):
+    text = message(Source(f"pypi:{requirement}"), tmp_path)
+    assert "names no package; give pypi:name==version" in text
 
 
 @pytest.mark.parametrize("index", ["http://127.0.0.1:9", "{server}/simple"])  # a cut file

@@ -1,5 +1,7 @@
+import errno
 import os
 import random as shuffler
+import resource
 import struct
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from helpers import picture, pixels
 from places import SRC
@@ -176,7 +178,7 @@ def test_transparent_colour_that_pillow_overlooks_is_not_read_wrongly(
     with pytest.raises(BadImageError, match="one colour is transparent"):
         read(path)
     path.write_bytes(png(4, 1, depth, kind, b"\0" + samples))
-    assert array(path).shape == (1, 4, 3)
+    assert np.asarray(read(path, 16)).shape == (1, 4, 3)
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
@@ -254,7 +256,10 @@ def test_load_stretches_to_a_square(tmp_path: Path):
         (declaring(50_000, 50_000), "more than 240,000,000 pixels"),
         (declaring(20_000, 12_001), "more than 240,000,000 pixels"),  # Pillow alone only warns
         (declaring(0, 5), "not a picture that can be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture that can be read"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "PostScript, which isn't read: save it as JPEG or PNG",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str):
@@ -315,6 +320,88 @@ def test_link_to_itself_is_refused(tmp_path: Path):
     (tmp_path / "a.jpg").symlink_to("a.jpg")
     with pytest.raises(BadImageError, match=r"\(Too many levels of symbolic links\)"):
         read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("reader", [read, content_hash, lambda path: load(path, 8)])
+def test_too_many_open_files_is_no_fault_of_the_picture(tmp_path: Path, reader: Callable):
+    path = picture(tmp_path / "a.png")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            reader(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+FAILURES = [
+    (OSError(errno.EIO, "Input/output error"), OSError),
+    (OSError(errno.ESTALE, "Stale file handle"), OSError),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), OSError),
+    (MemoryError(), MemoryError),
+    (OSError("out of memory when reading image file"), MemoryError),  # of Pillow's decoders
+]
+
+
+@pytest.mark.parametrize(("error", "raised"), FAILURES)
+@pytest.mark.parametrize("place", ["PIL.Image.open", "PIL.ImageFile.ImageFile.load"])
+def test_failing_disk_or_memory_is_no_fault_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type, place: str
+):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    path = picture(tmp_path / "a.bmp")
+    monkeypatch.setattr(place, failing)
+    with pytest.raises(raised) as caught:
+        load(path, 8)
+    assert not isinstance(caught.value, BadImageError)
+
+
+def test_memory_that_runs_out_while_resizing_is_no_fault_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "resize", failing)
+    with pytest.raises(MemoryError):
+        load(picture(tmp_path / "a.png"), 8)
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which isn't read: save it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC, which isn't read"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL, which isn't read: save"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL, which isn't read: save"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000, which isn't read: save"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000, which isn't read: save"),
+        (b"8BPS\0\x01", "Photoshop, which isn't read: save"),
+        (bytes(128) + b"DICM", "DICOM, which isn't read: save"),
+        (b"P6\n# made\n8 8\n255\n", "Netpbm, which isn't read: save"),
+        (b"<!DOCTYPE html><title>404", "web page, which isn't read: save"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="">', "SVG, which isn't read: save"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "a Git LFS pointer, not the picture: run `git lfs pull` at its source",
+        ),
+    ],
+)
+def test_other_formats_are_named_as_what_they_are(tmp_path: Path, start: bytes, reason: str):
+    (tmp_path / "a.jpg").write_bytes(start + b"\n" * 200)
+    with pytest.raises(BadImageError) as caught:
+        read(tmp_path / "a.jpg")
+    assert caught.value.reason.startswith(reason)
+
+
+def test_raw_file_of_a_camera_is_not_taken_for_its_thumbnail(tmp_path: Path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254], tags[330] = 1, 8  # a thumbnail first, the picture elsewhere
+    Image.fromarray(pixels(1)).save(tmp_path / "a.nef", "TIFF", tiffinfo=tags)
+    with pytest.raises(BadImageError, match="a camera's raw file: save it as JPEG or PNG"):
+        read(tmp_path / "a.nef")
 
 
 def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

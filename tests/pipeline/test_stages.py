@@ -14,9 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import workspace
-from helpers import cifar_files, picture
+from helpers import cifar_files, picture, pixels
 from places import SRC
 from runs import SMALL, Run
 from stages import fine_tune, train_head
@@ -134,12 +135,17 @@ def test_tensorboard_shows_both_phases_and_changes_no_result(
     }
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop"])
-def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("resize", "bit_depth"), [("stretch", "file"), ("crop", 12)])
+def test_the_exported_model_reads_pictures_as_the_cache_did(
+    run: Run, resize: str, bit_depth: int | str, tmp_path: Path
+) -> None:
     """Wide pictures: training, prediction and `predict.py` see the same pixels of them."""
     for number in range(40):
-        picture(tmp_path / "ab"[number % 2] / f"{number}.png", number, width=60, height=40)
-    source = {"source": str(tmp_path), "resize": resize}
+        path = picture(tmp_path / "ab"[number % 2] / f"{number}.png", number, width=60, height=40)
+        if bit_depth == 12:
+            grey = pixels(number, 60, 40)[:, :, 0].astype(np.uint16)
+            Image.fromarray(grey << 4).save(path)
+    source = {"source": str(tmp_path), "resize": resize, "bit_depth": bit_depth}
     run.stages("download", "split", *FEATURES_ON, **source, cache=PIXELS, fine_tune_at=None)
     with contextlib.chdir(run.folder):
         split = tables.read(workspace.SPLIT)
@@ -150,9 +156,9 @@ def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_
             for each in classifier.classify(map(workspace.IMAGES.joinpath, paths))
         ]
     cached = np.load(run.folder / "data/features/validation_boundary.npy")
-    assert resize == classifier.resize
+    assert (resize, bit_depth) == (classifier.resize, classifier.bit_depth)
     np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
-    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize)
+    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize, bit_depth)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
 

@@ -1,11 +1,14 @@
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers import folders, mutated, picture
 from places import SRC
@@ -71,6 +74,78 @@ def test_the_report_has_those_that_the_sentence_leaves_out(tmp_path: Path):
     assert [row["path"] for row in listed(tmp_path / "bad.csv")] == missing["path"].tolist()
 
 
+def test_file_that_cannot_be_opened_is_never_skipped(tmp_path: Path, pictures: pd.DataFrame):
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(ThawError) as caught:
+        screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    told = str(caught.value)
+    assert told.startswith(f"1 of 5 pictures in {tmp_path} can't be opened: 2.png (no such file); ")
+    assert "none is skipped" in told
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_what_is_not_the_pictures_fault_stops_the_stage(
+    tmp_path: Path, pictures: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", failing)
+    with pytest.raises(type(error)):
+        screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    assert not (tmp_path / "bad.csv").exists()
+
+
+def of_16_bits(folder: Path, *largest: int) -> pd.DataFrame:
+    for number, value in enumerate(largest):
+        values = np.linspace(0, value, 64).reshape(8, 8).astype(np.uint16)
+        Image.fromarray(values).save(folder / f"{number}.png")
+    return pd.DataFrame({"path": [f"{number}.png" for number in range(len(largest))], "label": "a"})
+
+
+@pytest.mark.parametrize(
+    ("largest", "told"),
+    [
+        (
+            (4012, 3000),
+            "2 pictures in {} have 16 bits, and no value above 4,012: set bit_depth to 12",
+        ),
+        (
+            (16_000, 3000),
+            "2 pictures in {} have 16 bits, and no value above 16,000: set bit_depth to 14",
+        ),
+        (
+            (65_000, 3000),
+            "2 pictures in {} have 16 bits; 1 of them have no value above 3,000, others",
+        ),
+    ],
+)
+@pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
+def test_depth_that_cannot_be_meant_is_refused_once(
+    tmp_path: Path, largest: tuple[int, ...], told: str, on_bad_image: str
+):
+    pictures = of_16_bits(tmp_path, *largest)
+    with pytest.raises(ThawError) as caught:
+        screen(pictures, tmp_path, on_bad_image, tmp_path / "bad.csv")
+    assert str(caught.value).startswith(told.format(tmp_path))
+    assert listed(tmp_path / "bad.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "told"),
+    [
+        (12, "3 pictures have 16 bits a channel, up to 4,012: 12 bits count (bit_depth)\n"),
+        (16, "3 pictures have 16 bits a channel, up to 4,012: 16 bits count (bit_depth)\n"),
+        ("data", "3 pictures have 16 bits a channel, up to 4,012: of each as many bits count as"),
+    ],
+)
+def test_depth_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bit_depth: int | str, told: str
+):
+    screen(of_16_bits(tmp_path, 4012, 3000, 100), tmp_path, "fail", tmp_path / "bad.csv", bit_depth)
+    assert capsys.readouterr().out.startswith(told)
+
+
 SCREEN_AND_LOAD = """
 import json, sys, time
 from pathlib import Path
@@ -81,14 +156,14 @@ folder, out = map(Path, sys.argv[1:])
 names = sorted(path.name for path in folder.iterdir())
 pictures = pd.DataFrame({"path": names, "label": "a"})
 slowest = 0
-def timed(path, decode=screening.content_hash):
+def timed(path, bit_depth, decode=screening.examine):
     global slowest
     start = time.process_time()
     try:
-        return decode(path)
+        return decode(path, bit_depth)
     finally:
         slowest = max(slowest, time.process_time() - start)
-screening.content_hash = timed
+screening.examine = timed
 content, bad = screening.screen(pictures, folder, "skip", out / "bad.csv")
 for name, found in content.items():  # as later stages do: not one may fail now
     assert decoding.content_hash(folder / name) == found, name

@@ -182,7 +182,21 @@ def test_too_few_pictures(few: int, part: str):
     text = str(caught.value)
     assert text.startswith(f"params.yaml: split: the {part} split would get no picture")
     assert f"of the class rare (it has {few})" in text
-    assert "split.held_out and split.test, or try another seed" in text
+    assert "add pictures, or change split.held_out and split.test" in text
+    assert "seed" not in text
+
+
+@pytest.mark.parametrize("part", SPLITS)
+def test_own_part_that_lacks_a_class_is_named(part: str):
+    """No share and no seed would mend it."""
+    pictures = [
+        each for name in SPLITS for each in many(name, a=5, **({} if name == part else {"b": 5}))
+    ]
+    with pytest.raises(
+        ThawError, match=f"own {part} part has no picture of the class b .*; add"
+    ) as it:
+        split(pictures)
+    assert "split." not in str(it.value)
 
 
 def test_counts_names_every_split_and_class():

@@ -1,5 +1,6 @@
 """The one kind of error that a person can mend, and how it is shown."""
 
+import errno
 import io
 import os
 import re
@@ -11,6 +12,17 @@ from pathlib import Path
 NO_MEMORY = re.compile(
     r"ResourceExhausted|OOM when allocating|bad_?alloc|bad allocation|"
     r"[Ff]ailed to allocate memory|[Cc]annot allocate memory"
+)
+
+
+OF_THE_MACHINE = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
 )
 
 
@@ -56,15 +68,27 @@ def one_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
+def of_the_machine(error: BaseException) -> bool:
+    """Whether memory, files or the disk ran out or failed: that says nothing of what was read."""
+    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+        return True
+    return isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+
+
 def _outside(error: Exception) -> str:
     """A sentence on an error that the disk or the memory made; empty for a bug's."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "too many files are open; allow more with `ulimit -n 4096`, or set fewer cores in "
+            "params.yaml"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename or f"a file in {Path.cwd()}"
         return (
             f"{where} can't be read or written ({error.strerror}); "
             "free disk space or change its rights"
         )
-    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+    if of_the_machine(error):
         return (
             "memory ran out; set a smaller batch_size or image_size or fewer cores in "
             "params.yaml, or end other programs"

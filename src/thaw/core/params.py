@@ -142,6 +142,9 @@ class Params(Group):
         description="the index or name of the layer whose output the head reads, or null for the "
         "last"
     )
+    bit_depth: Literal["file", "data"] | Annotated[int, Field(ge=8, le=16)] = Field(
+        description="file, data, or a whole number of bits from 8 to 16"
+    )
     image_size: int = Field(ge=32, le=2048, description="a whole number of pixels from 32 to 2048")
     resize: Literal["stretch", "crop"] = Field(description="stretch or crop")
     fine_tune_at: Annotated[int, Field(ge=0)] | Name | None = Field(

@@ -3,25 +3,31 @@
 import math
 import shutil
 import stat
-import sys
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
-from thaw.datasets import cifar
-from thaw.datasets.catalogue import PARTS, UNWRITABLE, Entry, Table, composed
+from thaw.datasets import cifar, folders
+from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
 from thaw.datasets.labels import COLUMNS, Labelled
-from thaw.files.archives import member_path, unpack
+from thaw.datasets.listed import Finder
+from thaw.files.archives import unpack
+from thaw.files.checksums import note, noted, sha256
 from thaw.files.fetching import Source, fetch
+from thaw.files.kinds import READ
 from thaw.files.serialize import write_csv, write_json
-from thaw.files.walking import SUFFIXES, hidden, walk
+from thaw.files.walking import hidden
 
 
-def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
+def bring(
+    chosen: Entry, source: str | None, raw: Path, notes: Path | None = None
+) -> list[Labelled]:
     """Fetch a dataset and lay it out: `raw/images/`, `raw/labels.csv`, `raw/dataset.json`.
 
-    `source` overrides where the entry says it comes from; its checksum then doesn't apply.
+    `source` overrides where the entry says it comes from; its checksum then doesn't apply. Without
+    one, `notes` holds that of the first download, to which later ones are compared.
 
     Raises:
         ThawError: when it can't be fetched, isn't laid out as the entry says, has no pictures, or
@@ -34,6 +40,8 @@ def bring(chosen: Entry, source: str | None, raw: Path) -> list[Labelled]:
             "give the path of your pictures, such as `dvc exp run -S source=~/pictures`"
         )
     checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
+    if notes and checks.sha256 is None and address.startswith(("http:", "https:")):
+        checks = replace(checks, sha256=noted(notes, address), noted_in=str(notes))
     try:
         temporary = raw.with_name(f".part-{raw.name}")
         shutil.rmtree(temporary, ignore_errors=True)  # a run that was killed left it
@@ -58,14 +66,22 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
     images = staging / "images"
     images.mkdir(parents=True)
     found = fetch(source, temporary)
+    if source.noted_in and source.sha256 is None:
+        digest = sha256(found)
+        note(Path(source.noted_in), source.address, digest)
+        print(
+            f"sha256 {digest}, noted in {source.noted_in}: compare it with what the publisher "
+            "says and commit it; a download that differs is refused from now on"
+        )
     if found.is_dir():
         below = found / chosen.root
-        root = _descend(below if below.is_dir() else found, chosen.table)
+        root = below if below.is_dir() else found
     else:
-        unpacked = temporary / "unpacked"
-        unpack(found, unpacked, source.address, chosen.root)
-        root = _descend(unpacked, chosen.table)
-    rows, classes = _read_layout(chosen, root, images, source.address)
+        root = temporary / "unpacked"
+        unpack(found, root, source.address, chosen.root)
+    if chosen.layout != "folders":
+        root = _descend(root, chosen.table.path if chosen.table else cifar.CLASSES)
+    rows, classes, root = _read_layout(chosen, root, images, source.address)
     if chosen.layout != "cifar":  # whose pictures were written as they were read
         _take(root, images, [row.path for row in rows], copied=found.is_dir())
     rows = sorted(rows, key=lambda row: row.path)
@@ -96,20 +112,21 @@ def _take(root: Path, images: Path, names: list[str], *, copied: bool) -> None:
         (root / name).rename(images / name)
 
 
-def _descend(folder: Path, table: Table | None) -> Path:
-    """Step into a lone folder at the top, unless it is a class or a part or the table is here."""
-    while table is None or not (folder / table.path).is_file():
-        inside = [path for path in folder.iterdir() if not hidden(path.name)]
-        lone = _folders(folder)
-        if len(inside) != 1 or not lone or lone[0].name.lower() in PARTS or not _folders(lone[0]):
-            break
-        folder = lone[0]
-    return folder
+def _descend(folder: Path, wanted: str) -> Path:
+    """Step into a lone folder until there is the file wanted."""
+    where = folder
+    while not (where / wanted).is_file():
+        inside = [path for path in where.iterdir() if path.is_dir() and not hidden(path.name)]
+        if len(inside) != 1 or inside[0].is_symlink():
+            return folder
+        where = inside[0]
+    return where
 
 
 def _read_layout(
     chosen: Entry, root: Path, images: Path, address: str
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[list[Labelled], list[str], Path]:
+    """Also the folder that the rows' paths are relative to."""
     if chosen.layout == "table":
         assert chosen.table is not None
         assert chosen.classes is not None
@@ -119,7 +136,7 @@ def _read_layout(
         found, classes = cifar.convert(root, images, address)
         rows = [Labelled(*each) for each in found]
     else:
-        rows, classes = _read_folders(root, address)
+        rows, classes, root = folders.read(root, address, chosen.classes or ())
         if chosen.classes is not None and set(chosen.classes) != set(classes):
             raise ThawError(
                 f"{address} has the classes {shortlist(classes)} instead of "
@@ -134,69 +151,10 @@ def _read_layout(
         )
     if empty := [name for name in classes if not counts[name]]:
         raise ThawError(
-            f"{address} has no picture of the class {shortlist(empty)} "
-            f"({', '.join(SUFFIXES)}); add some or remove the folder"
+            f"{address} has no picture of the class {shortlist(empty)} ({', '.join(READ)}); "
+            "add some or remove the folder"
         )
-    return rows, classes
-
-
-def _read_folders(root: Path, address: str) -> tuple[list[Labelled], list[str]]:
-    top = _folders(root)
-    parts = {path: PARTS[path.name.lower()] for path in top if path.name.lower() in PARTS}
-    if "train" in parts.values() and len(parts) == len(top):
-        if "validation" not in parts.values() and "test" not in parts.values():
-            raise ThawError(f"{address} has train/ but no validation/; add it, or drop train/")
-        groups = [(part, path) for path, part in parts.items()]
-    else:
-        groups = [("", root)]
-    rows: list[Labelled] = []
-    ignored = 0
-    classes: dict[str, str] = {}  # what tells a class from others, and its folder
-    if loose := _loose({root, *(folder for _, folder in groups)}):
-        print(f"{loose} pictures left out: in no class's folder")
-    for part, folder in groups:
-        for class_folder in _folders(folder):
-            label = composed(class_folder.name)
-            like = classes.setdefault(label.casefold(), class_folder.name)
-            if like != class_folder.name:
-                raise ThawError(
-                    f"{address} has the classes {like!a} and {class_folder.name!a}, the same but "
-                    "for case or Unicode form; rename one, since some disks take them for one"
-                )
-            for path in walk(class_folder):
-                if path.suffix.lower() not in SUFFIXES:
-                    ignored += 1
-                    continue
-                name = path.relative_to(root).as_posix()
-                if not name.isascii() and sys.getfilesystemencoding() != "utf-8":
-                    raise ThawError(
-                        f"{address}: {name!a} would have another name elsewhere: this locale "
-                        f"reads it as {sys.getfilesystemencoding()}; set PYTHONUTF8=1 and try again"
-                    )
-                if UNWRITABLE.search(name):
-                    raise ThawError(
-                        f"{address}: {name!r} has a control character or is not UTF-8; rename it"
-                    )
-                rows.append(Labelled(name, label, part))
-    if ignored:
-        print(f"{ignored} files left out: not {', '.join(SUFFIXES)}")
-    return rows, sorted(composed(name) for name in classes.values())
-
-
-def _loose(folders: set[Path]) -> int:
-    """How many pictures lie there beside the class folders."""
-    beside = (path for folder in folders for path in folder.iterdir() if not hidden(path.name))
-    return sum(path.suffix.lower() in SUFFIXES and path.is_file() for path in beside)
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder. Links to folders count, unless they lead back up."""
-    here = folder.resolve()
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not hidden(path.name) and not here.is_relative_to(path.resolve())
-    )
+    return rows, classes, root
 
 
 def _read_table(root: Path, table: Table, classes: list[str], address: str) -> list[Labelled]:
@@ -209,26 +167,50 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
 
     place = f"{address}: {table.path}"
     found = tables.stranger(path, place, table.columns, table.separator, table.needed)
+    cells = list(found[table.needed].itertuples(name=None))
+    finder = Finder(root, path)
     rows: dict[str, Labelled] = {}
-    for line, picture, label, *subgroup in found[table.needed].itertuples(name=None):
+    if len(cells) > 1 and _names_columns(cells[0][1], cells[0][2], finder, table, classes):
+        print(f"{place}, line {cells[0][0]} names the columns, and is left out")
+        del cells[0]
+    for line, picture, label, *subgroup in cells:
         at = f"{place}, line {line}"
-        if not picture.strip():
-            raise ThawError(f"{at} names no picture; mend the line")
-        if UNWRITABLE.search(picture):
-            raise ThawError(f"{at} names {picture!r}, with a control character; rename it")
-        member_path(picture, PurePosixPath(), address)
-        try:
-            there = (path.parent / picture).is_file()
-        except OSError:  # too long for a name
-            there = False
-        if not there:
-            first = ", or leave out `columns` if this line names them" if not rows else ""
-            raise ThawError(f"{at} names {picture}, which is not there; mend the line{first}")
-        name = (path.parent / picture).relative_to(root).as_posix()
+        name = _find(finder, picture, at)
         if name in rows:
             raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
+    if rows and (rest := [each for each in finder.pictures if each not in rows]):
+        print(f"{len(rest)} pictures left out: not in {table.path}, such as {rest[0]}")
     return list(rows.values())
+
+
+def _find(finder: Finder, picture: str, at: str) -> str:
+    if not picture.strip():
+        raise ThawError(f"{at} names no picture; mend the line")
+    if UNWRITABLE.search(picture):
+        raise ThawError(f"{at} names {picture!r}, with a control character; rename it")
+    try:
+        return finder.find(picture)
+    except ThawError as error:
+        raise ThawError(f"{at} {error}") from None
+
+
+def _names_columns(
+    picture: str, label: str, finder: Finder, table: Table, classes: list[str]
+) -> bool:
+    """Whether a line has neither a picture nor a class where the others have theirs."""
+    if table.columns is None or not picture.strip():
+        return False
+    try:
+        finder.find(picture)
+        return False
+    except ThawError:
+        pass
+    try:
+        _label(label, table, classes, "")
+        return False
+    except ThawError:
+        return True
 
 
 def _label(value: str, table: Table, classes: list[str], place: str) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from thaw.drawing import plots
+from thaw.drawing.lettering import legible
 from thaw.evaluation.metrics import Array
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
+from thaw.pictures.depths import BitDepth
 
 TILE = 160  # pixels
 SHOWN = 12
@@ -23,9 +25,10 @@ class Source:
     resize: str
     augmentation: Augmentation
     seed: int
+    bit_depth: BitDepth = "file"
 
     def load(self, path: str) -> decoding.Pixels:
-        return decoding.load(self.images / path, TILE, self.resize)
+        return decoding.load(self.images / path, TILE, self.resize, self.bit_depth)
 
     def some(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.iloc[augmentation.random("gallery", self.seed).permutation(len(rows))[:SHOWN]]
@@ -50,7 +53,8 @@ def draw(
         folder: for samples.png, augmented.png, predictions.png and mistakes.png.
     """
     chosen = source.some(training)
-    samples = [plots.Tile(source.load(row.path), row.label) for row in chosen.itertuples()]
+    names = legible(classes)
+    samples = [plots.Tile(source.load(row.path), names[row.label]) for row in chosen.itertuples()]
     plots.grid(samples, "Training pictures", folder / "samples.png", 4)
     _draw_views(source, chosen["path"].iloc[0], folder / "augmented.png")
     _draw_predictions(source, classes, test, probabilities, folder)
@@ -76,6 +80,7 @@ def _draw_predictions(
     probabilities: Array,
     folder: Path,
 ) -> None:
+    names = legible(classes)
     rows = rows.assign(
         predicted=[classes[best] for best in probabilities.argmax(axis=1)],
         share=probabilities.max(axis=1),
@@ -85,8 +90,8 @@ def _draw_predictions(
         tiles = []
         for row in chosen.itertuples():
             right = row.predicted == row.label
-            caption = f"{row.predicted} {row.share:.0%}\n"
-            caption += "right" if right else f"wrong: is {row.label}"
+            caption = f"{names[row.predicted]} {row.share:.0%}\n"
+            caption += "right" if right else f"wrong: is {names[row.label]}"
             colour = plots.RIGHT if right else plots.WRONG
             tiles.append(plots.Tile(source.load(row.path), caption, colour))
         plots.grid(tiles, title, folder / f"{name}.png", 4)

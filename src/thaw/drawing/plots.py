@@ -13,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from thaw.drawing.lettering import FONT, legible, transliterated
 from thaw.files.serialize import atomic
 from thaw.pictures.decoding import Pixels
 
 mpl.use("Agg")
 mpl.rcdefaults()  # not those of the user's matplotlibrc
-mpl.rcParams["font.family"] = "DejaVu Sans"  # Matplotlib's own font, without fallbacks
+mpl.rcParams["font.family"] = FONT  # Matplotlib's own, without fallbacks
 # Blue and vermilion of Okabe and Ito's palette: colour-blind people can tell them apart, and so can
 # readers of a grey print.
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
@@ -144,7 +145,7 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
         axes.text(
             0.5,
             -0.03,
-            "\n".join(_short(line, 34) for line in tile.caption.split("\n")),
+            "\n".join(_short(transliterated(line), 34) for line in tile.caption.split("\n")),
             fontsize=9,
             color=tile.colour,
             ha="center",
@@ -154,7 +155,7 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
         )
     if not tiles:
         places[0].text(0.5, 0.5, "none", ha="center", va="center")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(transliterated(title), parse_math=False)
     _save(figure, path)
 
 
@@ -168,7 +169,7 @@ def confusion_matrices(
         figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True
     ):
         _confusion(axes, table, classes)
-        axes.set_title(title, parse_math=False)
+        axes.set_title(transliterated(title), parse_math=False)
     _save(figure, path)
 
 
@@ -180,7 +181,7 @@ def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> 
         text = f"{count}\n{shares[row, column]:.0%}" if len(classes) <= 12 else f"{count}"
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
     turned = 45 if len(classes) > 3 else 0
-    names = [_short(name, 20) for name in classes]
+    names = [_short(name, 20) for name in legible(classes).values()]
     axes.set_xticks(range(len(classes)), names, rotation=turned, parse_math=False)
     axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.set_xlabel("Predicted")

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.pictures import augmentation, decoding
+from thaw.pictures.depths import BitDepth
 from thaw.pictures.sessions import session
 from thaw.pictures.threads import in_threads
 
@@ -57,9 +58,12 @@ class Classifier:
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
             self.resize: str = json.loads(facts["resize"])
+            self.bit_depth: BitDepth = json.loads(facts.get("bit_depth", '"file"'))
             self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
             self._check()
         except Exception as error:  # ONNX Runtime's errors have no common class
+            if of_the_machine(error):
+                raise
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
@@ -75,6 +79,8 @@ class Classifier:
             raise ValueError(f"it takes {takes.shape[1:]}, not pictures of image_size {size}")
         if self.resize not in ("stretch", "crop"):
             raise ValueError(f"resize is {self.resize!r}")
+        if self.bit_depth not in ("file", "data", *range(8, 17)):
+            raise ValueError(f"bit_depth is {self.bit_depth!r}")
         if not isinstance(self.classes, list) or not all(isinstance(c, str) for c in self.classes):
             raise ValueError("classes is no list of names")
         count = len(set(self.classes))
@@ -104,7 +110,7 @@ class Classifier:
 
         def classify_one(path: Path) -> Result:
             try:
-                pixels = decoding.load(path, self.image_size, self.resize)
+                pixels = decoding.load(path, self.image_size, self.resize, self.bit_depth)
             except decoding.BadImageError as error:
                 return Result(path, None, error.reason)
             return Result(path, self.probabilities(pixels))

@@ -19,6 +19,7 @@ from thaw.files.serialize import atomic, write_json
 from thaw.networks import backbones, pooling
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
+from thaw.pictures.depths import BitDepth
 from thaw.pictures.threads import in_threads
 
 BATCH = 8  # views that the network runs at once, in each thread
@@ -39,6 +40,7 @@ class Facts:
     augmentation: Augmentation
     seed: int
     feature_layer: str | None = None  # where the network is cut; None: nowhere
+    bit_depth: BitDepth = "file"
 
     @property
     def live(self) -> bool:
@@ -94,7 +96,7 @@ def extract(
     boundary_type = np.float16 if shapes else np.uint8
 
     def compute(path: str) -> tuple[bytes, bytes]:
-        pixels = decoding.load(folder / path, facts.image_size, facts.resize)
+        pixels = decoding.load(folder / path, facts.image_size, facts.resize, facts.bit_depth)
         drawn = [
             augmentation.view(pixels, facts.augmentation, index, facts.seed, path)
             for index in range(views)

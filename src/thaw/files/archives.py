@@ -100,7 +100,7 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
 
 def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
     with zipfile.ZipFile(archive) as opened:
-        members = [item for item in opened.infolist() if not item.is_dir()]
+        members = [item for item in opened.infolist() if not _zip_name(item, address).endswith("/")]
         # zipfile stops reading at the size declared here, however much is packed.
         _check_size(sum(BLOCK + item.file_size for item in members), allowed, address)
         targets = [member_path(_zip_name(item, address), root, address) for item in members]
@@ -131,7 +131,7 @@ def _unpack_tar(archive: Path, to: Path, address: str, root: PurePosixPath, allo
                 raise tarfile.ReadError(f"{member.name} has a negative size")
             total += BLOCK + member.size
             _check_size(total, allowed, address)
-            target = member_path(member.name, root, address)
+            target = member_path(member.name.replace("\\", "/"), root, address)
             if member.isdir() or target is None:
                 continue
             packed = opened.extractfile(member) if member.isfile() else None
@@ -154,11 +154,12 @@ def _check_size(unpacked: int, allowed: int, address: str) -> None:
 
 
 def _zip_name(item: zipfile.ZipInfo, address: str) -> str:
-    """A zip can flag a name as UTF-8; many UTF-8 names lack the flag."""
-    if item.flag_bits & UTF8 or item.filename.isascii():
-        return item.filename
+    """A name that a zip may flag as UTF-8, and often doesn't; Windows may write backslashes."""
+    name = item.orig_filename.replace("\\", "/")
+    if item.flag_bits & UTF8 or name.isascii():
+        return name
     try:
-        return item.filename.encode("cp437").decode()  # cp437: as zipfile read it
+        return name.encode("cp437").decode()  # cp437: as zipfile read it
     except UnicodeError:
         raise ThawError(
             f"{address}: {item.filename!r} is not UTF-8; repack it with UTF-8 names, or unpack it "
@@ -177,9 +178,14 @@ def _check_end(archive: tarfile.TarFile) -> None:
 
 
 def member_path(name: str, root: PurePosixPath, address: str) -> PurePosixPath | None:
+    """Where an entry of an archive belongs below `root`; None for one beside it."""
     path = PurePosixPath(name)
-    drive = re.match("[A-Za-z]:", name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
+    if path.is_absolute() or re.match("[A-Za-z]:", name):
+        raise ThawError(
+            f"{address}: the entry {name!r} has a path from the top of a disk; repack it with "
+            "paths from its own folder, or unpack it and give the folder's path"
+        )
+    if ".." in path.parts:
         raise ThawError(f"{address}: the entry {name!r} would be written outside; refused")
     return path.relative_to(root) if path.is_relative_to(root) else None
 

@@ -1,28 +1,35 @@
 """Fetch a file and verify it: by https:, http:, file:, a path, or as a PyPI package."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pooch
 import requests
 from requests.exceptions import ChunkedEncodingError
+from tqdm import tqdm
 
 from thaw.core.errors import ThawError
 from thaw.core.progress import SECONDS, Lines
+from thaw.files import kinds
+from thaw.files.checksums import sha256
 
-TRIES = 3  # of a download that is cut off half-way
+TRIES = 3  # of a download that is cut off and comes no further
+PAUSE = 1  # seconds before the second, and twice that before the third
+PARTIAL, RANGE_NOT_THERE = 206, 416  # statuses of HTTP
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-PAGE = (b"<!doctype html", b"<html")  # how a web page starts
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,10 @@ class Source:
     address: str
     sha256: str | None = None
     size: int | None = None
+    noted_in: str = ""  # where the sha256 is from, if not from who gave the address
+
+
+PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+-]+")
 
 
 def local_path(address: str) -> Path | None:
@@ -88,9 +99,12 @@ def _fetch(source: Source, local: Path | None, folder: Path) -> Path:
 
 
 def _fetch_package(requirement: str, folder: Path) -> Path:
+    """A package's wheel. Its source would run code when pip asks what it is."""
+    if not PACKAGE.fullmatch(requirement):
+        raise ThawError(f"pypi:{requirement} names no package; give pypi:name==version")
     print(f"pip download {requirement}", flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:none:"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--dest", temporary]
         if not sys.stdout.isatty():  # no terminal, so nobody watches the progress
             command.append("--quiet")
@@ -109,7 +123,9 @@ def _fetch_package(requirement: str, folder: Path) -> Path:
 
 def _run(command: list[str]) -> tuple[int, str]:
     """Run a command, and say now and then that it lives; return its exit code and its errors."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # pip from 25.1 on goes on where it was cut off; earlier ones overlook this.
+    settings = {"PIP_RESUME_RETRIES": str(TRIES)} | os.environ
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=settings) as process:
         began = time.monotonic()
         while True:
             try:
@@ -126,12 +142,27 @@ def _fetch_url(source: Source, folder: Path) -> Path:
     name += "-" + (Path(urlsplit(source.address).path).name[-50:] or "download")
     cached = Path(pooch.os_cache("thaw")) / name
     with suppress(OSError):
-        if source.sha256 is not None and _sha256(cached) == source.sha256:
+        if source.sha256 is not None and sha256(cached) == source.sha256:
             return cached
     fresh = folder / name
     print(f"downloading {source.address}", flush=True)
-    _download(source.address, fresh)
-    _verify(fresh, source)
+    part = _Part(fresh, cached.with_name(f"{name}.part"), trusted=source.sha256 is not None)
+    part.take()
+    resumed = part.size > 0
+    try:
+        _download(source.address, part)
+    except (ThawError, KeyboardInterrupt):
+        part.keep()
+        raise
+    try:
+        _verify(fresh, source)
+    except ThawError:
+        if not resumed:
+            raise
+        print("what was kept of an earlier download doesn't fit; beginning again", flush=True)
+        part.clear()
+        _download(source.address, part)
+        _verify(fresh, source)
     if source.sha256 is None:  # a cached copy would be trusted blindly
         return fresh
     try:
@@ -141,40 +172,118 @@ def _fetch_url(source: Source, folder: Path) -> Path:
         return fresh
 
 
-def _download(address: str, to: Path) -> None:
-    for left in reversed(range(TRIES)):
-        bar = sys.stderr.isatty() or Lines("downloading", unit="bytes")
-        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
+class _Part:
+    """A download on its way, which goes on where it was cut off, in the next run too."""
+
+    def __init__(self, path: Path, kept: Path, *, trusted: bool) -> None:
+        """Where it is written, where it is kept between runs, and whether a sha256 is known."""
+        self.path = path
+        self.version = ""  # as the server calls it: its ETag, or when it was written
+        self._kept = kept
+        self._note = kept.with_name(f"{kept.name}.version")
+        self._trusted = trusted
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def take(self) -> None:
+        """Take what an earlier run has kept; a run beside this one finds nothing then."""
+        with suppress(OSError):
+            version = self._note.read_text(encoding="utf-8")
+            claimed = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
+            self._kept.rename(claimed)
+            self._note.unlink()
+            shutil.move(claimed, self.path)
+            self.version = version
+
+    def keep(self) -> None:
+        """Keep it for the next run, if that can tell whether the file is still the same."""
+        if self.size and (self.version or self._trusted):
+            with suppress(OSError):
+                self._kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(self.path, self._kept)
+                self._note.write_text(self.version, encoding="utf-8")
+
+    def clear(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.version = ""
+
+    def wanted(self) -> dict[str, str]:
+        """The headers that ask for the rest of it, if it is still the same."""
+        if not self.size or not (self.version or self._trusted):
+            return {"Accept-Encoding": "identity"}
+        rest = {"Accept-Encoding": "identity", "Range": f"bytes={self.size}-"}
+        return rest | ({"If-Range": self.version} if self.version else {})
+
+
+def _download(address: str, part: _Part) -> None:
+    elsewhere = "give another place with `-S source=file:///path/to/the/file`"
+    failures = furthest = 0
+    while True:
         try:
-            downloader(address, to, None)
+            _receive(address, part)
             return
         except requests.HTTPError as error:
             status = error.response.status_code
             remedy = "try again later" if status == 429 or status >= 500 else "check the address"
             raise ThawError(f"{address} answers {status}; {remedy}") from None
         except (requests.RequestException, ValueError) as error:
-            elsewhere = "give another place with `-S source=file:///path/to/the/file`"
-            if not isinstance(error, ChunkedEncodingError) and to.stat().st_size == 0:
+            if not isinstance(error, ChunkedEncodingError) and part.size == 0:
                 raise ThawError(
                     f"{address} can't be reached ({type(error).__name__}); "
                     f"check the network and proxy, or {elsewhere}"
                 ) from None
-            if left == 0:
+            failures = 1 if part.size > furthest else failures + 1
+            furthest = max(furthest, part.size)
+            if failures == TRIES:
                 raise ThawError(
                     f"{address} was cut off half-way, {TRIES} times; try again, or {elsewhere}"
                 ) from None
-            print("cut off half-way; beginning again", flush=True)
+            print(f"cut off after {part.size:,} bytes; trying again", flush=True)
+            time.sleep(PAUSE * failures)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _receive(address: str, part: _Part) -> None:
+    """Append what is missing; begin again where the server can't go on from there."""
+    with requests.get(address, headers=part.wanted(), stream=True, timeout=TIMEOUT) as answer:
+        at = part.size if answer.status_code == PARTIAL else 0
+        elsewhere = not answer.headers.get("Content-Range", "").startswith(f"bytes {at}-")
+        if answer.status_code == RANGE_NOT_THERE or (at and elsewhere):
+            part.clear()
+            _receive(address, part)  # which asks for all of it now
+            return
+        answer.raise_for_status()
+        if not at:
+            if part.size:
+                print("the server begins again", flush=True)
+            etag = answer.headers.get("ETag", "")
+            strong = "" if etag.startswith("W/") else etag
+            part.version = strong or answer.headers.get("Last-Modified", "")
+        total = at + int(answer.headers.get("Content-Length", 0))
+        with part.path.open("r+b" if at else "wb") as file, _bar(total) as bar:
+            file.seek(at)
+            if at:
+                bar.update(at)
+            for piece in answer.iter_content(2**16):
+                file.write(piece)
+                bar.update(len(piece))
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Any]:
+    """A bar on a terminal, lines in a log."""
+    bar: Any = Lines("downloading", total, unit="bytes")
+    if sys.stderr.isatty():
+        bar = tqdm(total=total or None, unit="B", unit_scale=True)
+    try:
+        yield bar
+    finally:
+        bar.close()
 
 
 def _verify(path: Path, source: Source) -> None:
-    with path.open("rb") as file:
-        start = file.read(512)
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGE):
+    if kinds.of(path) == "web page":
         raise ThawError(
             f"{source.address} is a web page (a login, a licence, an error), not the file itself; "
             "open it in a browser, get the file there and give its path with `-S source=`"
@@ -187,7 +296,13 @@ def _verify(path: Path, source: Source) -> None:
         )
     if source.sha256 is None:
         return
-    found = _sha256(path)
+    found = sha256(path)
+    if found != source.sha256 and source.noted_in:
+        raise ThawError(
+            f"{source.address} isn't the file that was downloaded before: its sha256 is {found}, "
+            f"and {source.noted_in} notes {source.sha256}; try again, or remove that line if the "
+            "change is meant"
+        )
     if found != source.sha256:
         raise ThawError(
             f"{source.address} isn't the file it should be (sha256 {found} instead of "

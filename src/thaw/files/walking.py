@@ -1,12 +1,10 @@
-"""Which files below a folder are pictures."""
+"""The files below a folder."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from thaw.core.errors import ThawError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def hidden(name: str) -> bool:
@@ -23,18 +21,31 @@ def walk(folder: Path) -> Iterator[Path]:
     Raises:
         ThawError: when a folder can't be read.
     """
+    for where, _, names in folders(folder):
+        yield from (where / name for name in names)
+
+
+def folders(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder from this one down, with the names of the folders and files in it, as `walk`.
+
+    A link to a folder that is come to without it is left out.
+    """
     top = folder.resolve()
     seen: set[Path] = set()
-    for where, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+    for where, inside, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(where).resolve()
-        if here in seen or (here != top and top.is_relative_to(here)):
-            folders.clear()
+        linked = Path(where) != folder and Path(where).is_symlink()
+        met = linked and here.is_relative_to(top) and not _hidden_below(top, here)
+        if here in seen or met or (here != top and top.is_relative_to(here)):
+            inside.clear()
             continue
         seen.add(here)
-        folders[:] = sorted(name for name in folders if not hidden(name))
-        for name in sorted(names):
-            if not hidden(name):
-                yield Path(where, name)
+        inside[:] = sorted(name for name in inside if not hidden(name))
+        yield Path(where), inside, sorted(name for name in names if not hidden(name))
+
+
+def _hidden_below(top: Path, folder: Path) -> bool:
+    return any(hidden(part) for part in folder.relative_to(top).parts)
 
 
 def _refuse(error: OSError) -> None:

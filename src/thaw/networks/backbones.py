@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from thaw.core import graphs
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.networks import private, scratch
 
 # How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
@@ -142,6 +142,8 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
                 if "rescaling_1" not in file["layers"]:
                     _undo_rescaling(base)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
+        if of_the_machine(error):
+            raise
         raise ThawError(
             f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
         ) from None

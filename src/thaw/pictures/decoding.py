@@ -1,19 +1,26 @@
 """Decode pictures, make them upright, resize them."""
 
+import errno
 import hashlib
+import io
 import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from thaw.core.errors import ThawError
+from thaw.files import kinds
+from thaw.pictures import depths
+from thaw.pictures.containers import bare
+from thaw.pictures.depths import BitDepth
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,8 +30,21 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 240_000_000
 # Pictures larger than that are decoded one at a time, so that memory doesn't grow with the cores.
 LARGE = 50_000_000
+TOO_LARGE = f"more than {MAX_PIXELS:,} pixels"
 # Whatever the name says. Pillow knows more formats, but for EPS it starts Ghostscript.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = tuple(name.upper() for name in kinds.READ)
+# Errors of a name or of rights; all others are the disk's or the system's.
+OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's orientation
+_THUMBNAIL, _SUBIFDS, _RAW = 254, 330, 50706  # tags of a TIFF
 _one_large = threading.Lock()
 # Warning filters belong to the process: set them here, once, since threads decode pictures.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -32,79 +52,226 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class BadImageError(ThawError):
-    """A file that isn't a picture that can be read, and the reason."""
+    """A file whose bytes are no picture that can be read, and the reason."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} can't be read ({reason}); mend or remove it, then `dvc repro`")
         self.reason = reason
 
 
-def read(path: Path) -> Image.Image:
+class NoFileError(BadImageError):
+    """No file that can be opened under that name, so nothing is known of its bytes."""
+
+
+class DarkImageError(BadImageError):
+    """A picture of 16 bits with values so small that they have to be of fewer."""
+
+    def __init__(self, path: Path, error: depths.DarkError) -> None:
+        super().__init__(path, str(error))
+        self.largest = error.largest
+
+
+def read(path: Path, bit_depth: BitDepth = "file") -> Image.Image:
     """Decode a picture to upright RGB.
 
-    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8, and an
-    animation gives its first frame.
+    EXIF rotation is applied, transparency is laid on white, pixels of more than 8 bits are scaled
+    to 8, and an animation gives its first frame. What surrounds the pixels, as EXIF, text and
+    colour profiles, never decides whether a picture is read.
+
+    Args:
+        path: of the file.
+        bit_depth: how many of 16 bits count. "file": what the file says, else all; "data": as many
+            as its largest value needs; a number from 8 to 16.
 
     Raises:
         BadImageError: when the file is missing, empty, truncated, too large or not a picture.
+        OSError: when the disk fails, or too many files are open: that says nothing of the picture.
+        MemoryError: likewise.
     """
-    with _decoded(path) as image:
-        return image
+    with _decoded(path, bit_depth) as found:
+        return found.image
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What stage `split` has to know of a picture."""
+
+    content: str  # the same for pictures that look the same
+    largest: int | None  # value, of a picture of more than 8 bits that doesn't say how many count
+
+
+@dataclass
+class _Decoded:
+    image: Image.Image
+    largest: int | None = None
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Image.Image]:
+def _decoded(path: Path, bit_depth: BitDepth) -> Iterator[_Decoded]:
     """As `read`; while the block runs no other large picture is decoded."""
+    with _opened(path) as file, ExitStack() as locks:
+        try:
+            found = _decode(file, bit_depth, locks)
+        except depths.DarkError as error:
+            raise DarkImageError(path, error) from None
+        except Exception as error:
+            found = _decode_bare(path, file, _reason(error), bit_depth, locks)
+        yield found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         kind = path.stat().st_mode
         if not stat.S_ISREG(kind):  # reading a pipe would wait, and a device would never end
-            raise ValueError("a folder" if stat.S_ISDIR(kind) else "not an ordinary file")
-        with Image.open(path, formats=FORMATS) as opened:
-            pixels = opened.width * opened.height
-            if pixels > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            with _one_large if pixels > LARGE else nullcontext():
-                yield _upright(opened)
+            raise NoFileError(path, "a folder" if stat.S_ISDIR(kind) else "not an ordinary file")
+        file = path.open("rb")
     except FileNotFoundError:
-        raise BadImageError(path, "no such file") from None
-    except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        reason = "an empty file" if empty else "not a picture that can be read"
-        raise BadImageError(path, reason) from None
-    except Image.DecompressionBombError:
-        raise BadImageError(path, f"more than {MAX_PIXELS:,} pixels") from None
+        raise NoFileError(path, "no such file") from None
     except OSError as error:
-        raise BadImageError(path, error.strerror or str(error)) from None
-    except (SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError) as error:
-        raise BadImageError(path, str(error) or type(error).__name__) from None
-    except Exception as error:  # Pillow's decoders raise what their formats' bugs make of bad bytes
-        raise BadImageError(path, f"damaged ({type(error).__name__})") from None
+        if error.errno not in OF_THE_FILE:
+            raise
+        raise NoFileError(path, error.strerror or str(error)) from None
+    with file:
+        yield file
 
 
-def _upright(opened: ImageFile.ImageFile) -> Image.Image:
-    """The whole picture, upright, in RGB; copied no more often than needed."""
-    scaled = any(";" in str(tile.args) for tile in opened.tile)  # samples of other than 8 bits
-    opened.load()
-    transparent = opened.info.get("transparency")
-    if opened.format == "PNG" and opened.mode != "P" and scaled and transparent is not None:
+def _decode(file: BinaryIO, bit_depth: BitDepth, locks: ExitStack) -> _Decoded:
+    opened = Image.open(file, formats=FORMATS)
+    pixels = opened.width * opened.height
+    if pixels > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if pixels > LARGE:
+        locks.enter_context(_one_large)
+    _refuse_thumbnail(opened)
+    _refuse_lost_colour(opened)
+    if depths.is_deep(opened):
+        found = _shallow(opened, file, bit_depth)
+    else:
+        opened.load()
+        found = _Decoded(opened)
+    turn = TURNS.get(_orientation(opened))
+    if turn is not None:  # one of them is 0
+        found.image = found.image.transpose(turn)
+    found.image = _rgb(found.image)
+    return found
+
+
+def _decode_bare(
+    path: Path, file: BinaryIO, reason: str, bit_depth: BitDepth, locks: ExitStack
+) -> _Decoded:
+    """Once more, without what surrounds the pixels."""
+    file.seek(0)
+    less = None if reason == TOO_LARGE else bare(file.read())
+    if less is None:
+        raise _refused(path, file, reason)
+    try:
+        return _decode(io.BytesIO(less), bit_depth, locks)
+    except Exception as error:
+        _reason(error)
+        raise _refused(path, file, reason) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why bytes can't be decoded.
+
+    Raises:
+        OSError: where it is the disk's or the system's.
+        MemoryError: where there was too little.
+    """
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        raise MemoryError from error
+    if isinstance(error, Image.DecompressionBombError):
+        return TOO_LARGE
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture that can be read"
+    if isinstance(error, OSError):
+        # Pillow's own have no number; EINVAL is a seek to nowhere.
+        if error.errno not in (None, errno.EINVAL):
+            raise error
+        return error.strerror or str(error)
+    if isinstance(error, SyntaxError | ValueError | EOFError | ArithmeticError):
+        return str(error) or type(error).__name__
+    # Pillow's decoders raise what their formats' bugs make of bad bytes.
+    return f"damaged ({type(error).__name__})"
+
+
+def _refused(path: Path, file: BinaryIO, reason: str) -> BadImageError:
+    """The error, with what the file is where that is no format of `FORMATS`."""
+    file.seek(0)
+    head = file.read(kinds.HEAD)
+    if not head:
+        return BadImageError(path, "an empty file")
+    found = kinds.kind(head)
+    if found == kinds.LFS:
+        return BadImageError(path, f"a {found}, not the picture: run `git lfs pull` at its source")
+    if found is not None and found not in kinds.READ:
+        return BadImageError(path, f"{found}, which isn't read: save it as JPEG or PNG")
+    return BadImageError(path, reason)
+
+
+def _refuse_thumbnail(opened: ImageFile.ImageFile) -> None:
+    tags = getattr(opened, "tag_v2", {})
+    if _RAW in tags or (_SUBIFDS in tags and tags.get(_THUMBNAIL) == 1):
+        raise ValueError("a camera's raw file: save it as JPEG or PNG")
+
+
+def _refuse_lost_colour(opened: ImageFile.ImageFile) -> None:
+    other = any(";" in str(tile.args) for tile in opened.tile)  # samples of other than 8 bits
+    if opened.format == "PNG" and opened.mode != "P" and other and "transparency" in opened.info:
         # Pillow would look for the colour as it was before scaling, and not find it.
         raise ValueError("one colour is transparent, and colours have other than 8 bits")
-    ImageOps.exif_transpose(opened, in_place=True)
-    return _rgb(opened)
+
+
+def _orientation(opened: ImageFile.ImageFile) -> int:
+    """How to turn a picture that is loaded, as EXIF or XMP says; 1, not at all, if that is broken.
+
+    Raises:
+        OSError, MemoryError: as `_reason` does.
+    """
+    try:
+        found = opened.getexif().get(ExifTags.Base.Orientation)
+    except Exception as error:  # whatever broken EXIF makes of Pillow's reader
+        _reason(error)
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _shallow(opened: ImageFile.ImageFile, file: BinaryIO, bit_depth: BitDepth) -> _Decoded:
+    """A picture of 16 bits a channel in 8."""
+    said = depths.declared(opened)
+    if opened.mode.startswith("I;16"):
+        values = np.asarray(opened).astype(np.uint16)
+        pixels = depths.to_8_bits(values, bit_depth, said)
+        image = Image.fromarray(255 - pixels if depths.inverted(opened) else pixels)
+        return _Decoded(image, None if said else int(values.max(initial=0)))
+    opened.load()
+    upper = np.asarray(opened)
+    highest = int(upper[:, :, :3].max(initial=0)) << 8 | 0xFF
+    if bit_depth == 16 or (bit_depth == "file" and said is None and highest > depths.DARK):
+        return _Decoded(opened, highest)
+    file.seek(0)
+    again = Image.open(file, formats=FORMATS)
+    depths.swap(again)
+    values = upper.astype(np.uint16) << 8 | np.asarray(again)
+    pixels = depths.to_8_bits(values[:, :, :3], bit_depth, said)
+    if opened.mode == "RGBA":  # most are opaque, in all 16 bits, whatever the colours have
+        alpha = values[:, :, 3:]
+        bits: BitDepth = "data" if alpha.max(initial=0) < depths.DARK else 16
+        pixels = np.concatenate([pixels, depths.to_8_bits(alpha, bits, None)], axis=2)
+    return _Decoded(Image.fromarray(pixels), None if said else int(values.max()))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no known range")
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def load(path: Path, size: int, resize: str = "stretch") -> Pixels:
+def load(path: Path, size: int, resize: str = "stretch", bit_depth: BitDepth = "file") -> Pixels:
     """Decode a picture to (size, size, 3) uint8.
 
     Args:
@@ -112,25 +279,35 @@ def load(path: Path, size: int, resize: str = "stretch") -> Pixels:
         size: height and width in pixels.
         resize: "stretch", as the Keras tutorials do, or "crop": scale the shorter side to `size`
             and cut the centre out.
+        bit_depth: as for `read`.
 
     Raises:
-        BadImageError: as `read` does.
+        BadImageError, OSError, MemoryError: as `read` does.
     """
     shape = (size, size)
-    with _decoded(path) as image:
+    with _decoded(path, bit_depth) as found:
         if resize == "crop":
-            return np.asarray(ImageOps.fit(image, shape, Image.Resampling.BILINEAR))
-        return np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
+            return np.asarray(ImageOps.fit(found.image, shape, Image.Resampling.BILINEAR))
+        return np.asarray(found.image.resize(shape, Image.Resampling.BILINEAR))
+
+
+def examine(path: Path, bit_depth: BitDepth = "file") -> Examined:
+    """Decode a picture, and say what of it is to be known before any work.
+
+    Raises:
+        BadImageError, OSError, MemoryError: as `read` does.
+    """
+    with _decoded(path, bit_depth) as found:
+        pixels = np.asarray(found.image)
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(pixels.data)
+        return Examined(digest.hexdigest(), found.largest)
 
 
 def content_hash(path: Path) -> str:
     """SHA-256 of the upright pixels and their size: equal for pictures that look the same.
 
     Raises:
-        BadImageError: as `read` does.
+        BadImageError, OSError, MemoryError: as `read` does.
     """
-    with _decoded(path) as image:
-        pixels = np.asarray(image)
-        digest = hashlib.sha256(repr(pixels.shape).encode())
-        digest.update(pixels.data)
-        return digest.hexdigest()
+    return examine(path).content

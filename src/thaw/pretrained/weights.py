@@ -17,7 +17,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.core import consistency
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.core.params import RANDOM
 from thaw.files import catalogues
 from thaw.files.fetching import Source, fetch
@@ -95,6 +95,8 @@ def load(
         try:
             READERS[entry.format](base, path)
         except Exception as error:  # h5py and onnx raise what bad bytes make of their code
+            if of_the_machine(error):
+                raise
             raise ThawError(
                 f"{entry.source}: {entry.member} is no {entry.format} of {base_model} "
                 f"({reason(error)}); mend {place}"

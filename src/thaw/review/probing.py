@@ -28,6 +28,7 @@ from thaw.drawing import markdown
 from thaw.files.arrays import forget
 from thaw.networks import backbones, pooling
 from thaw.pictures import augmentation, decoding
+from thaw.pictures.depths import BitDepth
 from thaw.pictures.threads import in_threads
 from thaw.training import classifiers, loop
 
@@ -130,6 +131,7 @@ def extract(
     image_size: int,
     resize: str,
     out: Path,
+    bit_depth: BitDepth = "file",
 ) -> Array:
     """Run an exported `network` once over every picture.
 
@@ -141,6 +143,7 @@ def extract(
         resize: stretch or crop.
         out: the file that the result is mapped from, 8 bytes a channel and picture (17 KB a picture
             for MobileNetV2); memory holds a few pictures.
+        bit_depth: as for `decoding.read`.
 
     Returns:
         (pictures, 2, C) float32.
@@ -150,8 +153,8 @@ def extract(
     found: Array = np.lib.format.open_memmap(out, "w+", np.float32, shape)
 
     def compute(path: str) -> Array:
-        pixels = decoding.load(folder / path, image_size, resize)[None].astype(np.float32)
-        pooled: Array = session.run(None, {source: pixels})[0][0]
+        pixels = decoding.load(folder / path, image_size, resize, bit_depth)[None]
+        pooled: Array = session.run(None, {source: pixels.astype(np.float32)})[0][0]
         return pooled
 
     computed = in_threads(compute, paths)

@@ -76,7 +76,7 @@ def divide(
         for key, place in zip(stratum.index, places, strict=True):
             side[key] = names[min(place, len(names) - 1)]
     split = dict(zip(kept["path"], kept["content"].map(side), strict=True))
-    _check(split, dict(zip(found["path"], found["label"], strict=True)))
+    _check(split, dict(zip(found["path"], found["label"], strict=True)), brought)
     return Divided(split, len(found) - len(groups), sorted(left_out), sorted(conflicts))
 
 
@@ -105,12 +105,18 @@ def _share(total: int, share: float) -> int:
     return math.floor(total * share + 0.5)
 
 
-def _check(split: Mapping[str, str], labels: Mapping[str, str]) -> None:
+def _check(split: Mapping[str, str], labels: Mapping[str, str], brought: set[str]) -> None:
     for part, by_class in counts(split, labels).items():
-        if empty := [name for name, count in by_class.items() if count == 0]:
+        empty = [name for name, count in by_class.items() if count == 0]
+        if empty and part in brought:
+            raise ThawError(
+                f"the dataset's own {part} part has no picture of the class {shortlist(empty)} "
+                "that isn't in a later part too; add some to it"
+            )
+        if empty:
             have = Counter(labels.values())
             raise ThawError(
                 f"params.yaml: split: the {part} split would get no picture of the class "
-                f"{shortlist(empty)} (it has {have[empty[0]]}); add pictures, change "
-                "split.held_out and split.test, or try another seed"
+                f"{shortlist(empty)} (it has {have[empty[0]]}); add pictures, or change "
+                "split.held_out and split.test"
             )

@@ -124,7 +124,9 @@ def _pixels(source: Source, name: str, augmented: bool) -> Callable[[int, int], 
             one = cached[number, 0]
             forget(cached)
         else:
-            one = decoding.load(source.images / paths[number], facts.image_size, facts.resize)
+            one = decoding.load(
+                source.images / paths[number], facts.image_size, facts.resize, facts.bit_depth
+            )
         if not augmented:
             return one
         return augmentation.view(one, facts.augmentation, turn, facts.seed, paths[number])

@@ -73,6 +73,7 @@ class Results:
             "classes": facts.classes,
             "image_size": facts.image_size,
             "resize": facts.resize,
+            "bit_depth": facts.bit_depth,
             "symmetries": averaged,
         }
         write_bytes(self.exported, to_onnx(classifier, about))

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from thaw.core.errors import ThawError, reason
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.files.serialize import write_bytes
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
@@ -59,6 +59,8 @@ def load(path: Path) -> keras.Model:
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and TensorFlow raise what bad bytes make of their code
+        if of_the_machine(error):
+            raise
         raise ThawError(
             f"{path} is no model that can be loaded ({reason(error)}); "
             "run `dvc repro`, which makes it"
