@@ -82,7 +82,7 @@ def test_mistakes_are_sentences(repository: Repository) -> None:
 
 def test_nothing_to_compare_says_what_to_do(repository: Repository) -> None:
     told = compare(repository, "--base", "bolder", "workspace")
-    assert "nothing to compare `bolder` with; `dvc exp run -S fine_tune_at=11` makes" in told
+    assert "nothing to compare `bolder` with; `dvc exp run -S fine_tune_at=120` makes" in told
 
 
 def test_long_names_and_many_changes_stay_within_the_terminal() -> None:

@@ -121,7 +121,7 @@ def committed(repository: Repository) -> dict[str, dict[str, str]]:
     """What experiments committed, by their `fine_tune_at`, or `faster` where it is the usual."""
     found = {}
     for commit in repository.run(
-        "git", "for-each-ref", "--format=%(objectname)", "refs/exps"
+        "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/*"
     ).split():
         params, lock, model, environment = (
             repository.run("git", "show", f"{commit}:{name}")

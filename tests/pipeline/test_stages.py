@@ -57,7 +57,7 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
     printed = run.stages(*FEATURES_ON, fine_tune_at="conv_pw_2")
     assert "fine_tune_at lies at or below the cached layer conv_pw_2_relu (index" in printed
     assert "a lower cache.layer avoids it" in printed
-    np.testing.assert_allclose(run.losses("model"), from_cache, rtol=1e-3)
+    np.testing.assert_allclose(run.losses("model"), from_cache, rtol=3e-3)  # of float16
     assert run.metrics("model")["trainable_parameters"] == counts["trainable_parameters"]
     head, model = (saving.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
     first, last = (each.get_layer("MobileNet").get_layer("conv_pw_2") for each in (head, model))
