@@ -43,18 +43,6 @@ def tinted(folder: Path, *names: str, each: int = 20) -> str:
     return str(folder)
 
 
-def weights(path: Path) -> str:
-    """Random, but what tells pictures apart grows from layer to layer instead of vanishing."""
-    keras.utils.set_random_seed(0)
-    network = backbones.build("MobileNet", 32)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.gamma.assign(keras.ops.full_like(layer.gamma, 3.0))
-            layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2))
-    network.save_weights(path)
-    return str(path)
-
-
 @contextlib.contextmanager
 def prepared(folder: Path, *names: str) -> Iterator[Run]:
     """A run up to the features of the cut network, of pictures of so many classes."""
@@ -63,7 +51,6 @@ def prepared(folder: Path, *names: str) -> Iterator[Run]:
         patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(folder)
         made.params["source"] = tinted(folder / "tinted", *names)
-        made.params["weights"] = weights(folder / "strong.weights.h5")
         made.params["split"] = {"held_out": 0.5, "test": 0.4}
         made.params |= CUT
         made.stages("download", "weights", "split", "extract_features")
