@@ -74,6 +74,14 @@ def test_probabilities_of_two_and_of_more_classes():
     np.testing.assert_allclose(probabilities(logits), expected, rtol=1e-4)
 
 
+def test_probabilities_of_either_class_are_as_exact_and_keep_their_rank():
+    logits = np.array([[20.0], [25], [30], [-25], [-50]], dtype=np.float32)
+    found = probabilities(logits)
+    np.testing.assert_allclose(found[:, 0], probabilities(-logits)[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(found[:3, 0], np.exp([-20, -25, -30]), rtol=1e-6)
+    assert found[0, 1] < found[1, 1] < found[2, 1] < 1
+
+
 def test_classifier_reads_what_the_model_says_of_itself(three: Path):
     classifier = Classifier(three)
     assert classifier.classes == THREE
@@ -229,7 +237,7 @@ def test_model_takes_no_weights_from_outside_its_folder(tmp_path: Path, three: P
 
 
 def test_table(photos: Path, two: Path, tmp_path: Path):
-    single = plain(tmp_path / "single.bmp", "magenta")
+    single = plain(tmp_path / "single.bmp", "green")
     done = predict(single, photos, "--model", two)
     lines = [line.split("  ", 1) for line in done.stdout.splitlines()]
     cells = [(path, " ".join(rest.split())) for path, rest in lines]

@@ -5,6 +5,7 @@ import thaw.networks.quiet  # noqa: F401
 import keras
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from thaw.core.errors import ThawError
 from thaw.networks.pooling import pool
@@ -67,9 +68,29 @@ def test_standardize_gives_mean_0_and_deviation_1() -> None:
     np.testing.assert_allclose(y.std(0), 1, atol=1e-3)
 
 
-def test_standardize_survives_a_constant_feature() -> None:
-    layer = heads.layers(SPEC, 2, np.float32([7.0]), np.float32([0.0]))[0]
-    np.testing.assert_allclose(layer(np.float32([[7.0]])), [[0.0]], atol=1e-2)
+def test_a_feature_that_is_constant_in_training_is_not_scaled() -> None:
+    """As scikit-learn does: an unusual photo's other value would else decide alone."""
+    x = np.random.default_rng(0).normal([3, 7, 0], [5, 0, 1], (500, 3)).astype(np.float32)
+    layer = heads.layers(SPEC, 2, x.mean(0), x.std(0))[0]
+    np.testing.assert_allclose(layer(x), StandardScaler().fit_transform(x), atol=1e-4)
+    np.testing.assert_allclose(layer(np.float32([[3, 9, 0]]))[0, 1], 2, atol=1e-5)
+
+
+def test_a_feature_that_one_training_picture_has_is_not_scaled() -> None:
+    x = np.random.default_rng(0).normal(0, 1, (1000, 3)).astype(np.float32)
+    x[:, 1] = 0
+    x[7, 1] = 1e-3
+    layer = heads.layers(SPEC, 2, x.mean(0), x.std(0))[0]
+    np.testing.assert_allclose(layer.scale, [1, 1, 1], rtol=0.1)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1, 1e6])
+def test_features_that_are_all_small_or_large_are_scaled(size: float) -> None:
+    deviation = np.float32([1, 2, 0.01, 0]) * np.float32(size)
+    layer = heads.layers(SPEC, 2, np.zeros(4, np.float32), deviation)[0]
+    np.testing.assert_allclose(layer.scale, [*(1 / deviation[:3]), 1], rtol=1e-6)
+    constant = heads.layers(SPEC, 2, np.zeros(2, np.float32), np.zeros(2, np.float32))[0]
+    np.testing.assert_array_equal(constant.scale, [1, 1])
 
 
 @pytest.mark.parametrize("pooling", ["average", "max", "average_max"])

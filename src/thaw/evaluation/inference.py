@@ -14,15 +14,20 @@ from thaw.pictures import augmentation, decoding
 from thaw.pictures.sessions import session
 from thaw.pictures.threads import in_threads
 
-Array = NDArray[np.float32]
+Array = NDArray[np.float64]
 
 
-def probabilities(logits: Array) -> Array:
-    """(N, 1) logits of the second of two classes, or (N, classes) logits, to (N, classes)."""
-    if logits.shape[1] == 1:
-        second = expit(logits)
-        return np.concatenate([1 - second, second], axis=1)
-    result: Array = softmax(logits, axis=1)
+def probabilities(logits: NDArray[np.float32]) -> Array:
+    """(N, 1) logits of the second of two classes, or (N, classes) logits, to (N, classes).
+
+    In float64: in float32 all logits above 17 would have the probability 1, and the same rank.
+    """
+    wide = logits.astype(np.float64)
+    result: Array
+    if wide.shape[1] == 1:
+        result = expit(np.concatenate([-wide, wide], axis=1))  # 1 - expit(37) would be 0
+    else:
+        result = softmax(wide, axis=1)
     return result
 
 
@@ -81,9 +86,11 @@ class Classifier:
         ):
             raise ValueError("symmetries is no list of turns and mirrorings")
 
-    def logits(self, pixels: NDArray[np.generic]) -> Array:
+    def logits(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
-        outputs: Array = self._session.run(None, {self._input: pixels.astype(np.float32)})[0]
+        outputs: NDArray[np.float32] = self._session.run(
+            None, {self._input: pixels.astype(np.float32)}
+        )[0]
         return outputs
 
     def probabilities(self, pixels: decoding.Pixels) -> Array:

@@ -13,6 +13,7 @@ from thaw.core.errors import ThawError
 from thaw.files.arrays import forget
 
 Array = NDArray[np.float32]
+RARE = 1e-3  # of the median deviation: what varies less counts as constant
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def layers(
     regularizer = keras.regularizers.L2(spec.l2) if spec.l2 else None
     above: list[keras.Layer] = []
     if mean is not None and deviation is not None:
-        scale = 1 / np.maximum(deviation, 1e-4)
+        scale = 1 / _safe(deviation)
         above.append(
             keras.layers.Rescaling(
                 scale.tolist(), offset=(-mean * scale).tolist(), name="standardize"
@@ -78,6 +79,18 @@ def layers(
         )
     )
     return above
+
+
+def _safe(deviation: Array) -> Array:
+    """Deviations to divide by: 1 where a feature is as good as constant in training.
+
+    scikit-learn's `StandardScaler` does so where it is 0. A feature that few training pictures have
+    is alike: one of another kind would have it thousands of deviations away, and that alone would
+    decide. So it is done below a thousandth of the median of those that aren't 0.
+    """
+    varying = deviation[deviation > 0]
+    least = RARE * np.median(varying) if len(varying) else 0
+    return np.where((deviation > 0) & (deviation >= least), deviation, np.float32(1))
 
 
 def apply(above: Sequence[keras.Layer], features: keras.KerasTensor) -> keras.KerasTensor:
