@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 STAGES = (  # in the order in which `dvc repro` runs them
+    "check",
     "download",
     "weights",
     "split",

@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from thaw.core import cores, params
+from thaw.core import consistency, cores, params
+from thaw.core.errors import ThawError
+from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
 
 PARAMS = Path("params.yaml")
 DATASETS = Path("datasets")  # a file a dataset
 PRETRAINED = Path("pretrained")  # a file a base model
 RECIPES = Path("recipes")
+CHECKED = Path("data/checked.txt")  # always the same: other stages wait for it
 RAW = Path("data/raw")
 IMAGES = RAW / "images"
 LABELS = RAW / "labels.csv"
@@ -44,8 +47,26 @@ def read_params() -> params.Params:
     `cores` takes effect here. It's no stage's dependency in dvc.yaml: results don't follow from it.
     """
     checked = params.parse(read_yaml(PARAMS))
+    check_params(checked)
     cores.limit(checked.cores)
     return checked
+
+
+def check_params(checked: params.Params, place: str = "params.yaml") -> None:
+    """Refuse parameters that don't go together, or name a layer, dataset or weights not there.
+
+    Raises:
+        ThawError: saying what would be right.
+    """
+    catalogues.read(DATASETS, checked.dataset, dict[str, Any], f"{place}: dataset: ")
+    consistency.check(checked, place)
+    name, entries = checked.base_model, {}
+    if name in catalogues.names(PRETRAINED):
+        entries = catalogues.read(PRETRAINED, name, dict[str, Any])
+    try:
+        consistency.check_weights(checked.weights, name, entries, f"{PRETRAINED}/{name}.yaml")
+    except ThawError as error:
+        raise ThawError(f"{place}: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def run(recipe: str, settings: list[str], name: str) -> None:
     for text in settings:
         overrides = recipes.merge(overrides, recipes.setting(text))
     merged = recipes.merge(_committed(), overrides)
-    params.parse(merged, f"recipes/{recipe}.yaml over params.yaml")
+    place = f"recipes/{recipe}.yaml over params.yaml"
+    workspace.check_params(params.parse(merged, place), place)
     if name in _dvc("exp", "list", "--name-only").split():
         raise ThawError(
             f"there is an experiment {name} already (`dvc exp show`); "

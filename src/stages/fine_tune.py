@@ -5,7 +5,6 @@ import thaw.networks.quiet  # noqa: F401
 import keras
 
 import workspace
-from thaw.core.errors import ThawError
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
 from thaw.networks import backbones
@@ -30,11 +29,6 @@ def main() -> None:
     facts = cache.read_facts(workspace.FEATURES)
     loop.prepare(params.seed, params.threads)
     classifier = saving.load(workspace.MODELS / "head.keras")
-    if params.fine_tune_at is None and head_epochs(params) == 0:
-        raise ThawError(
-            "params.yaml: head.epochs: 0: with fine_tune_at: null nothing would be trained; give "
-            "the head epochs, or fine_tune_at a layer"
-        )
     if params.fine_tune_at is None:
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
         RESULTS.write(classifier, facts, params.average_views, [])

@@ -267,17 +267,6 @@ def test_all_mistakes_are_told_at_once_and_each_once():
     ]
 
 
-@pytest.mark.parametrize("kind", ["svm", "logistic"])
-def test_a_linear_classifier_has_no_hidden_layers(kind: str):
-    values = changed("head.classifier", kind)
-    assert parse(values).head.classifier == kind
-    values["head"]["hidden"] = [256]
-    assert message(values) == (
-        f"params.yaml: head.hidden: [256]: head.classifier: {kind} has no hidden layers; "
-        "set head.hidden: [] or head.classifier: dense"
-    )
-
-
 @pytest.mark.parametrize("values", [None, [], "text", 3])
 def test_file_without_parameters_says_how_to_restore_it(values: object):
     assert "git checkout params.yaml" in message(values)

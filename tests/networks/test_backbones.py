@@ -3,14 +3,16 @@
 import thaw.networks.quiet  # noqa: F401
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError
-from thaw.networks import backbones
+from thaw.networks import backbones, scratch
 
 SIZE = 32
 NETWORKS = (
@@ -102,6 +104,36 @@ def test_no_connection_leads_around_a_bottleneck(network: keras.Model) -> None:
     for index in others[:: max(1, len(others) // 5)]:
         with pytest.raises(ValueError, match=r"not connected|disconnected|has not been|cannot"):
             keras.Model(network.layers[index].output, network.output)
+
+
+def test_the_list_of_its_layers_is_right(network: keras.Model) -> None:
+    """What parameters are checked against; tools/list_layers.py writes it."""
+    known = graphs.read(network.name, False, "base_model")
+    assert list(known.layers) == [layer.name for layer in network.layers]
+    assert list(known.kinds) == [type(layer).__name__ for layer in network.layers]
+    assert list(known.passed) == backbones.bottlenecks(network)
+
+
+def test_every_network_has_a_list_of_its_layers() -> None:
+    usable = {name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)}
+    assert set(graphs.names()) == usable | set(scratch.NAMES)
+    assert graphs.OWN == scratch.NAMES
+    assert asdict(scratch.DEFAULT) == consistency.NETWORK
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_the_lists_of_our_own_networks_are_right(batch_norm: bool) -> None:
+    for name in scratch.NAMES:
+        network = backbones.build(name, 32, options=scratch.Options(batch_norm=batch_norm))
+        known = graphs.read(name, batch_norm, "base_model")
+        assert list(known.layers) == [layer.name for layer in network.layers]
+        assert list(known.passed) == backbones.bottlenecks(network)
+
+
+@pytest.mark.parametrize("name", sorted(graphs.SMALLEST))
+def test_the_smallest_size_is_right(name: str) -> None:
+    with pytest.raises(ThawError, match="image_size"):
+        backbones.build(name, graphs.SMALLEST[name] - 1)
 
 
 def test_blocks_of_mobilenet_are_its_additions_and_the_last_layer(mobilenet: keras.Model) -> None:

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from places import ROOT
-from repository import CHANGES, PICTURES, STAGES, Finished, Repository, ran
+from repository import CHANGES, PICTURES, STAGES, Finished, Repository, ran, results
 from thaw.evaluation.record import DECISIVE
 
 pytestmark = pytest.mark.timeout(900)
@@ -156,7 +156,7 @@ def test_a_change_touches_these_stages_first(
     repository: Repository, changes: dict[str, object], stages: set[str]
 ) -> None:
     repository.edit(changes)
-    assert set(repository.dvc_json("status")) == stages | {"model_card"}  # which says all
+    assert set(repository.dvc_json("status")) == stages | {"check", "model_card"}  # of all
 
 
 @pytest.mark.parametrize(
@@ -185,17 +185,20 @@ def test_after_a_stage_these_run_too(
             "fine_tune",
             "fine_tune_at: 400: cifar10_cnn has 15 layers; give 0 to 14, a layer's name, or null",
         ),
-        ({"head.dropout": 2}, "train_head", "head.dropout: 2: give a number from 0 to below 1"),
+        ({"dataset": "unknown"}, "download", "give one such as cats_and_dogs, cifar10, elpv, fo"),
     ],
 )
-def test_a_wrong_parameter_is_answered_with_a_sentence(
+def test_a_wrong_parameter_is_answered_before_anything_is_removed(
     repository: Repository, change: dict[str, object], script: str, sentence: str
 ) -> None:
     repository.edit(change)
     output = repository.dvc("repro", code=255)
-    assert ran(output) == [script]
+    assert ran(output) == ["check"]
     assert sentence in output
     assert "Traceback" not in output
+    outputs = results((repository.path / "dvc.lock").read_text())
+    missing = {path for path in outputs if not (repository.path / path).exists()}
+    assert missing <= {"data/checked.txt"}
     output = repository.python("src", script, code=1)
     assert sentence in output
     assert "Traceback" not in output

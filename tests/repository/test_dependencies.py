@@ -102,6 +102,8 @@ def leaves(chain: str) -> set[str]:
 
 def read_by(script: Path) -> set[str]:
     """The parameters that a stage's script reads; only it knows `params`."""
+    if script.stem == "check":
+        return leaves("model_dump")
     return set().union(*map(leaves, chains(tree(script))))
 
 
@@ -221,7 +223,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
 
 def test_every_parameter_is_one_of_a_stage() -> None:
     every = set().union(*(leaves(name) for name in Params.model_fields))
-    used = set().union(*(read_by(script_of(stage)) for stage in STAGES))
+    used = set().union(*(read_by(script_of(stage)) for stage in STAGES if stage != "check"))
     assert used | {"cores"} == every  # on which no result depends
 
 

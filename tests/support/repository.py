@@ -31,6 +31,7 @@ COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", 
 FOLDERS = ("src", "datasets", "pretrained", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
+    "check",
     "download",
     "weights",
     "split",

@@ -2,7 +2,6 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-import difflib
 import importlib
 import math
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from thaw.core import graphs
 from thaw.core.errors import ThawError, reason
 from thaw.networks import private, scratch
 
@@ -74,12 +74,7 @@ def build(
         return scratch.build(name, image_size, options)
     known = names()
     if name not in known:
-        every = [*known, *scratch.NAMES]
-        close = difflib.get_close_matches(name, every, n=3) or sorted(every)
-        raise ThawError(
-            f"params.yaml: base_model: {name}: there is no such network in keras.applications or "
-            f"among Thaw's own; give one such as {', '.join(close)}"
-        )
+        raise graphs.unknown(name, [*known, *scratch.NAMES], "params.yaml: base_model")
     scratch.check_default(options, name)
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
@@ -175,16 +170,9 @@ def cut(base: keras.Model, feature_layer: str | int) -> keras.Model:
     Raises:
         ThawError: when there is no such layer, or not everything passes through it.
     """
-    index = layer_index(base, feature_layer, "feature_layer")
-    passed = bottlenecks(base)[1:]  # the input gives no features
-    if index not in passed:
-        near = [max((i for i in passed if i < index), default=None)]
-        near.append(min((i for i in passed if i > index), default=None))
-        names = " or ".join(base.layers[i].name for i in near if i is not None)
-        raise ThawError(
-            f"params.yaml: feature_layer: {feature_layer}: {base.layers[index].name} is no layer "
-            f"of {base.name} through which everything passes; the nearest are {names}"
-        )
+    kinds = [type(layer).__name__ for layer in base.layers]
+    graph = graphs.Graph(base.name, layer_names(base), kinds, bottlenecks(base))
+    index = graphs.cut(graph, feature_layer, "params.yaml: feature_layer")
     return keras.Model(base.input, base.layers[index].output, name=base.name)
 
 
@@ -224,23 +212,12 @@ def layer_index(
     Raises:
         ThawError: when the network has no such layer.
     """
-    network = f"{base.name}, cut at feature_layer {feature_layer}," if feature_layer else base.name
-    count = len(base.layers)
-    if isinstance(layer, int):
-        if 0 <= layer < count:
-            return layer
-        raise ThawError(
-            f"params.yaml: {place}: {layer}: {network} has {count} layers; "
-            f"give 0 to {count - 1}, a layer's name, or null"
-        )
-    all_names = [each.name for each in base.layers]
-    if layer in all_names:
-        return all_names.index(layer)
-    close = difflib.get_close_matches(layer, all_names, n=3, cutoff=0.4) or all_names[-3:]
-    raise ThawError(
-        f"params.yaml: {place}: {layer}: {network} has no layer of that name; "
-        f"give one such as {', '.join(close)}, or an index from 0 to {count - 1}"
-    )
+    return graphs.index(base.name, layer_names(base), layer, f"params.yaml: {place}", feature_layer)
+
+
+def layer_names(base: keras.Model) -> list[str]:
+    """In order."""
+    return [layer.name for layer in base.layers]
 
 
 def bottlenecks(base: keras.Model) -> list[int]:

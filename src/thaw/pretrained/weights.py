@@ -2,7 +2,6 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-import re
 import sys
 import tempfile
 import warnings
@@ -17,13 +16,13 @@ import pooch
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
+from thaw.core import consistency
 from thaw.core.errors import ThawError, reason
+from thaw.core.params import RANDOM
 from thaw.files import catalogues
 from thaw.files.fetching import Source, fetch
 from thaw.networks import backbones, scratch
 from thaw.pretrained.formats import READERS
-
-RANDOM = re.compile(r"random(?::(\d{1,9}))?")
 
 
 class Entry(BaseModel):
@@ -80,13 +79,10 @@ def load(
         return _from_file(base_model, Path(weights).expanduser(), image_size, options)
     entries = catalogued(folder, base_model)
     place = f"{folder}/{base_model}.yaml"
-    if weights not in entries:
-        keras_own = [] if base_model in scratch.NAMES else ["imagenet"]
-        known = ", ".join([*entries, *keras_own, "random", "random:1 (of seed 1)"])
-        raise ThawError(
-            f"params.yaml: weights: {weights}: {place} has none of that name; "
-            f"give {known}, or the path of a .weights.h5 file"
-        )
+    try:
+        consistency.check_weights(weights, base_model, entries, place)
+    except ThawError as error:
+        raise ThawError(f"params.yaml: {error}") from None
     entry = entries[weights]
     base = backbones.build(base_model, image_size, options=options)
     with tempfile.TemporaryDirectory() as temporary:
