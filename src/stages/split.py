@@ -1,6 +1,7 @@
 """Stage `split`: check pictures, divide them into training, validation and test: data/split.csv."""
 
 import workspace
+from thaw.core import effects
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json
 from thaw.splitting import splits
@@ -12,6 +13,8 @@ DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
 def main() -> None:
     params = workspace.read_params()
     pictures = tables.read(workspace.LABELS)
+    for line in effects.split_notes(params.split.held_out, params.split.test, {*pictures["part"]}):
+        print(f"note: {line}")
     published = workspace.read_dataset()["split"]
     content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
     good = pictures[pictures["path"].isin(content)]

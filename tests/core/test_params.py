@@ -42,11 +42,15 @@ head:
   batch_norm: false
   optimizer: adam
   learning_rate: 0.001
+  weight_decay: 0.004
+  momentum: 0.9
   schedule: constant
   epochs: 10
 fine_tune:
   optimizer: rmsprop
   learning_rate: 0.00001
+  weight_decay: 0.0
+  momentum: 0.0
   schedule: constant
   epochs: 3
   batch_norm: frozen
@@ -56,6 +60,7 @@ NOT_SHARE = ["0", "1", "-0.2", "1.5", ".nan", ".inf", "true", "some", "nan", "[0
 NOT_RATE = ["0", "-0.001", "11", ".nan", ".inf", "true", "fast", "1e-4x", "null"]
 NOT_EPOCHS = ["0", "-1", "10001", "2.5", "3.0", "'3'", "true", "null", "many"]
 NOT_L2 = ["-0.1", "1.1", ".nan", "true", "none", "null"]
+NOT_BELOW_1 = ["-0.1", "1", ".nan", "true", "some", "null"]
 NOT_BOOLEAN = ["1", "0", "'true'", "maybe", "null"]
 NOT_GROUP = ["null", "5", "[]", "text", "true"]
 # As written in params.yaml: for each key, values that are wrong there.
@@ -103,11 +108,15 @@ WRONG = {
     "head.batch_norm": NOT_BOOLEAN,
     "head.optimizer": ["Adam", "lion", "null", "1", "true"],
     "head.learning_rate": NOT_RATE,
+    "head.weight_decay": NOT_BELOW_1,
+    "head.momentum": NOT_BELOW_1,
     "head.schedule": ["linear", "null", "1", "true"],
     "head.epochs": NOT_EPOCHS[1:],
     "fine_tune": NOT_GROUP,
     "fine_tune.optimizer": ["adagrad", "null", "1", "true"],
     "fine_tune.learning_rate": NOT_RATE,
+    "fine_tune.weight_decay": NOT_BELOW_1,
+    "fine_tune.momentum": NOT_BELOW_1,
     "fine_tune.schedule": ["step", "null", "1", "true"],
     "fine_tune.epochs": NOT_EPOCHS,
     "fine_tune.batch_norm": ["true", "false", "null", "frozn"],
@@ -120,7 +129,11 @@ NUMBERS = [
     "network.l2",
     "head.l2",
     "head.learning_rate",
+    "head.weight_decay",
+    "head.momentum",
     "fine_tune.learning_rate",
+    "fine_tune.weight_decay",
+    "fine_tune.momentum",
 ]
 
 

@@ -47,6 +47,22 @@ def test_every_picture_once_an_epoch_and_views_in_turn() -> None:
     assert len({tuple(row for row, _ in seen) for seen in epochs}) == 3  # a new order each
 
 
+@pytest.mark.parametrize("name", loop.OPTIMIZERS)
+def test_an_optimizer_has_the_numbers_of_its_preset_and_of_the_parameters(name: str) -> None:
+    """Keras's defaults, so far; what it may add is off."""
+    default = keras.optimizers.get(name).get_config()
+    own = loop.optimizer_of(loop.Optimization(name, 0.01, "constant", 1, 0.004, 0.0)).get_config()
+    assert own == default | {"name": own["name"], "learning_rate": own["learning_rate"]}
+    told = {"name", "learning_rate", "momentum", *loop.OPTIMIZERS[name]}
+    told |= {"weight_decay"} if name == "adamw" else set()
+    off = {"ema_momentum": 0.99}  # without use_ema it does nothing
+    assert {n: v for n, v in own.items() if n not in told and v} == off
+    turned = loop.optimizer_of(loop.Optimization(name, 0.1, "constant", 1, 0.2, 0.8)).get_config()
+    decay, momentum = turned["weight_decay"], turned.get("momentum", 0.0)
+    assert decay == (0.2 if name == "adamw" else None)
+    assert momentum == (0.8 if name in ("sgd", "rmsprop") else 0.0)
+
+
 def test_the_last_batch_may_be_small() -> None:
     views = numbers(10, batch_size=4, seed=1)
     assert [len(views[index][0]) for index in range(len(views))] == [4, 4, 2]

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,13 @@ def path(name: str, batch_norm: bool = False) -> Path:
     return LAYERS / f"{name}{'-batch_norm' if batch_norm else ''}.csv"
 
 
-def names() -> list[str]:
+@functools.cache
+def names() -> tuple[str, ...]:
     """All base models."""
-    return sorted(each.stem for each in LAYERS.glob("*.csv") if "-" not in each.stem)
+    return tuple(sorted(each.stem for each in LAYERS.glob("*.csv") if "-" not in each.stem))
 
 
+@functools.cache
 def read(name: str, batch_norm: bool, place: str) -> Graph:
     """A base model's layers.
 
@@ -56,7 +59,7 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
     with path(name, batch_norm and name in OWN).open(newline="", encoding="utf-8") as file:
         _, *rows = csv.reader(file)
     layers, kinds, passed = zip(*rows, strict=True)
-    return Graph(name, layers, kinds, [i for i, each in enumerate(passed) if each == "1"])
+    return Graph(name, layers, kinds, tuple(i for i, each in enumerate(passed) if each == "1"))
 
 
 def unknown(name: str, known: Sequence[str], place: str) -> ThawError:

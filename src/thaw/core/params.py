@@ -85,6 +85,12 @@ class Training(Group):
     optimizer: Optimizer = Field(description="adam, adamw, rmsprop or sgd")
     learning_rate: Number = Field(gt=0, le=10, description="a number above 0, such as 0.0001")
     schedule: Schedule = Field(description="constant or cosine")
+    weight_decay: Number = Field(
+        ge=0, lt=1, description="a number from 0 to below 1; it counts with optimizer adamw alone"
+    )
+    momentum: Number = Field(
+        ge=0, lt=1, description="a number from 0 to below 1; it counts with sgd and rmsprop alone"
+    )
     epochs: int = Field(ge=1, le=10_000, description="a whole number from 1 to 10000")
 
 

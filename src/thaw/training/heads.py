@@ -67,7 +67,8 @@ def layers(
             )
         )
         if spec.batch_norm:
-            above.append(keras.layers.BatchNormalization(name=f"hidden_{number}_norm"))
+            name = f"hidden_{number}_norm"
+            above.append(keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name))
     if spec.dropout:
         above.append(keras.layers.Dropout(spec.dropout, name="dropout"))
     above.append(

@@ -22,6 +22,14 @@ Array = NDArray[np.float32]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 KERAS_NAMES = ("loss", "val_loss", "accuracy", "val_accuracy")  # of what follows the epoch
 Rows = list[tuple[float, ...]]
+# What `optimizer` in params.yaml names: Keras's defaults, kept here so that they stay.
+_ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False}
+OPTIMIZERS: dict[str, dict[str, float]] = {
+    "adam": _ADAM,
+    "adamw": _ADAM,
+    "rmsprop": {"rho": 0.9, "epsilon": 1e-7, "centered": False},
+    "sgd": {"nesterov": False},
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class Optimization:
     learning_rate: float
     schedule: str  # constant, or cosine: down to zero over the epochs
     epochs: int
+    weight_decay: float = 0.004  # of adamw
+    momentum: float = 0.0  # of sgd and rmsprop
 
 
 def prepare(seed: int, threads: int) -> None:
@@ -162,14 +172,22 @@ class _TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_end(self._first + epoch, logs)
 
 
+def optimizer_of(how: Optimization) -> keras.optimizers.Optimizer:
+    """The optimizer, at the rate with which it begins."""
+    config = {"learning_rate": how.learning_rate, **OPTIMIZERS[how.optimizer]}
+    if how.optimizer == "adamw":
+        config["weight_decay"] = how.weight_decay
+    if how.optimizer in ("rmsprop", "sgd"):
+        config["momentum"] = how.momentum
+    return keras.optimizers.get({"class_name": how.optimizer, "config": config})
+
+
 def compile_model(model: keras.Model, how: Optimization, steps: int) -> None:
     """Give a model that outputs logits its optimizer, for so many steps, its loss and accuracy."""
     rate: object = how.learning_rate
     if how.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(how.learning_rate, steps)
-    optimizer = keras.optimizers.get(
-        {"class_name": how.optimizer, "config": {"learning_rate": how.learning_rate}}
-    )
+    optimizer = optimizer_of(how)
     optimizer.learning_rate = rate
     loss, accuracy = _loss_and_accuracy(model)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])

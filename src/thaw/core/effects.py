@@ -1,0 +1,156 @@
+"""Which parameters count when: those that do nothing are told, and nobody waits for an effect."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from thaw.core import consistency
+from thaw.core.params import Params
+
+OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
+    "average_views": False,
+    "batch_size": 32,
+    "head.batch_norm": False,
+    "head.dropout": 0.0,
+    "head.initializer": "glorot_uniform",
+    "head.l2": 0.0,
+    "head.momentum": 0.0,
+    "head.standardize": True,
+    "head.weight_decay": 0.004,
+    "fine_tune.batch_norm": "frozen",
+    "fine_tune.momentum": 0.0,
+    "fine_tune.weight_decay": 0.004,
+    "augment.flip": "none",
+    "augment.quarter_turns": False,
+    "augment.rotation": 0.0,
+    "tensorboard": False,
+    "threads": 2,
+}
+BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Parameters that do nothing, and the values of others because of which."""
+
+    names: tuple[str, ...]
+    because: str
+
+
+def idle(params: Params) -> Iterator[Idle]:
+    """All parameters that do nothing with these values of the others.
+
+    But for `network`, whose options other networks refuse, and `split`, of which the dataset's
+    parts decide.
+    """
+    head, augment = params.head, params.augment
+    linear = head.classifier != "dense"
+    classifier = f"head.classifier: {head.classifier}"
+    kept = params.fine_tune_at is None
+    live = params.cache.layer in ("pixels", 0)
+    turned = augment.flip != "none" or augment.quarter_turns
+    if linear:
+        own = (*BY_OPTIMIZER, "epochs", "standardize", "initializer", "batch_norm")
+        yield Idle(_of("head", *own), classifier)
+    elif head.epochs == 0:
+        yield Idle(_of("head", *BY_OPTIMIZER), "head.epochs: 0")
+    if linear and kept:
+        rest = ("head.dropout", "head.l2", "batch_size", "threads", "tensorboard")
+        yield Idle(rest, f"{classifier}, fine_tune_at: null")
+    if not head.hidden:
+        yield Idle(("head.batch_norm",), "head.hidden: []")
+    if kept:
+        yield Idle(_of("fine_tune", *BY_OPTIMIZER, "epochs", "batch_norm"), "fine_tune_at: null")
+    elif not _normalises(params):
+        because = f"{params.base_model} has no BatchNormalization or Dropout above fine_tune_at"
+        yield Idle(("fine_tune.batch_norm",), because)
+    for group, values in (("head", head), ("fine_tune", params.fine_tune)):
+        because = f"{group}.optimizer: {values.optimizer}"
+        if values.optimizer != "adamw":
+            yield Idle((f"{group}.weight_decay",), because)
+        if values.optimizer not in ("rmsprop", "sgd"):
+            yield Idle((f"{group}.momentum",), because)
+    if live:
+        yield Idle(("augment.views",), f"cache.layer: {params.cache.layer}, so each is drawn anew")
+        if linear and kept:
+            because = f"cache.layer: {params.cache.layer}, {classifier}, fine_tune_at: null"
+            yield Idle(("augment.rotation",), because)
+            if not params.average_views:
+                because += ", average_views: false"
+                yield Idle(_of("augment", "flip", "quarter_turns"), because)
+    if not turned:
+        yield Idle(("average_views",), "augment.flip: none, augment.quarter_turns: false")
+
+
+def _of(group: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{group}.{name}" for name in names)
+
+
+def notes(params: Params) -> list[str]:
+    """What is to be told of parameters that do nothing, a sentence a reason."""
+    values = _values(params.model_dump())
+    told: set[str] = set()
+    lines = []
+    for each in idle(params):
+        names = [n for n in each.names if n not in told and OFF.get(n) != values[n]]
+        told.update(each.names)
+        if names:
+            does = "does" if len(names) == 1 else "do"
+            lines.append(f"{', '.join(names)} {does} nothing here ({each.because})")
+    return lines + list(_partly(params))
+
+
+def split_notes(held_out: float | None, test: float | None, parts: Collection[str]) -> list[str]:
+    """What is to be told of `split`, whose shares are of parts that the dataset doesn't bring."""
+    shares = (("validation", "held_out", held_out), ("test", "test", test))
+    return [
+        f"split.{name}: {share:g} does nothing here (the dataset brings its {part} pictures along)"
+        for part, name, share in shares
+        if part in parts and share is not None
+    ]
+
+
+def _partly(params: Params) -> Iterator[str]:
+    """Of parameters of which not every value does something else."""
+    augment = params.augment
+    live = params.cache.layer in ("pixels", 0)
+    if augment.rotation == 0 and not live and augment.views > (count := _symmetries(params)):
+        turns = str(augment.quarter_turns).lower()
+        yield (
+            f"augment.views: {augment.views} does what {count} would here (augment.rotation: 0, "
+            f"augment.flip: {augment.flip}, augment.quarter_turns: {turns})"
+        )
+    if params.fine_tune_at is None and not live:
+        yield (
+            f"cache.layer: {params.cache.layer} only takes room here, as any layer would "
+            "(fine_tune_at: null)"
+        )
+
+
+def _symmetries(params: Params) -> int:
+    flip, turns = params.augment.flip, params.augment.quarter_turns
+    if turns:
+        return 4 if flip == "none" else 8
+    return {"none": 1, "both": 4}.get(flip, 2)
+
+
+def _normalises(params: Params) -> bool:
+    """Whether what is trained has layers that are otherwise in training than in inference."""
+    graph, last, cached, thawed = consistency.layers(params)
+    assert thawed is not None
+    start = cached if cached < thawed else max(thawed - 1, 0)
+    boundary = max(index for index in graph.passed if index <= start)
+    return any(
+        kind == "Dropout" or (kind == "BatchNormalization" and index >= thawed)
+        for index, kind in enumerate(graph.kinds[: last + 1])
+        if index > boundary
+    )
+
+
+def _values(groups: dict[str, Any]) -> dict[str, Any]:
+    """By dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in groups.items():
+        inner = value if isinstance(value, dict) else None
+        found |= {f"{name}.{n}": v for n, v in inner.items()} if inner else {name: value}
+    return found

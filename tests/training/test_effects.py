@@ -1,0 +1,242 @@
+"""Which parameters count when: the table of `thaw.core.effects`, against what the library makes.
+
+For each pair of parameters: one is changed in a run where the other has each of its values.
+"""
+
+import thaw.networks.quiet  # noqa: F401
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from places import ROOT
+from thaw.core import consistency, effects
+from thaw.core.errors import ThawError
+from thaw.core.params import Params, parse, plain
+from thaw.pictures.augmentation import Augmentation
+from thaw.training import heads, loop
+
+OWN = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+VALUES: dict[str, list[Any]] = {
+    "augment.views": [1, 2],
+    "augment.flip": ["none", "horizontal"],
+    "augment.quarter_turns": [False, True],
+    "augment.rotation": [0.0, 0.2],
+    "average_views": [False, True],
+    "base_model": ["MobileNetV2", "VGG16", "EfficientNetB0"],
+    "cache.layer": ["pixels", 1, 9],
+    "head.classifier": ["dense", "svm", "logistic"],
+    "head.hidden": [[], [4]],
+    "head.standardize": [False, True],
+    "head.dropout": [0.0, 0.5],
+    "head.l2": [0.0, 0.1],
+    "head.initializer": ["glorot_uniform", "he_normal"],
+    "head.batch_norm": [False, True],
+    "head.optimizer": ["adam", "adamw", "sgd", "rmsprop"],
+    "head.learning_rate": [0.1, 0.2],
+    "head.weight_decay": [0.0, 0.1],
+    "head.momentum": [0.0, 0.9],
+    "head.schedule": ["constant", "cosine"],
+    "head.epochs": [0, 2, 3],
+    "fine_tune_at": [None, 10],
+    "fine_tune.optimizer": ["adam", "adamw", "sgd", "rmsprop"],
+    "fine_tune.learning_rate": [0.1, 0.2],
+    "fine_tune.weight_decay": [0.0, 0.1],
+    "fine_tune.momentum": [0.0, 0.9],
+    "fine_tune.schedule": ["constant", "cosine"],
+    "fine_tune.epochs": [1, 2],
+    "fine_tune.batch_norm": ["frozen", "trained"],
+    "batch_size": [8, 16],
+    "class_weight": ["none", "balanced"],
+    "threads": [1, 2],
+    "tensorboard": [False, True],
+}
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"head.epochs": 0},
+    {"fine_tune_at": None},
+    {"head.classifier": "svm"},
+    {"head.classifier": "svm", "fine_tune_at": None},
+    {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels"},
+]
+# What counts in any run: which pictures there are, and what the network sees of them.
+ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "weights", "feature_layer",
+          "cache.bottleneck", "head.pooling", "seed"}  # fmt: skip
+ELSEWHERE = {"cores", "split.held_out", "split.test"}  # no part of results; stage `split` tells
+REFUSED = {f"network.{name}" for name in consistency.NETWORK}
+
+
+def changed(params: Params, name: str, value: Any) -> Params:
+    group, _, inner = name.partition(".")
+    if inner:
+        value = getattr(params, group).model_copy(update={inner: value})
+    return params.model_copy(update={group: value})
+
+
+def sound(params: Params) -> bool:
+    """Whether parameters go together."""
+    try:
+        consistency.check(params)
+    except ThawError:
+        return False
+    return True
+
+
+@functools.cache
+def head_layers(spec: str, standardized: bool) -> str:
+    moments = (np.zeros(3, np.float32), np.ones(3, np.float32)) if standardized else (None, None)
+    layers = heads.layers(heads.HeadSpec(**json.loads(spec)), 2, *moments)
+    return json.dumps([layer.get_config() for layer in layers], default=str)
+
+
+@functools.cache
+def optimizer(how: loop.Optimization) -> str:
+    config = loop.optimizer_of(how).get_config() | {"name": how.optimizer}
+    return f"{config} {how.schedule} {how.epochs}"
+
+
+def outcome(params: Params) -> list[Any]:
+    """All that the models follow from, as the stages make it of the parameters."""
+    drawing = plain(Augmentation, params.augment)
+    linear = params.head.classifier != "dense"
+    graph, _, cached, thawed = consistency.layers(params)
+    spec = plain(heads.HeadSpec, params.head).__dict__
+    if linear:
+        spec = spec | {"initializer": "overwritten"}  # the weights are those that were fitted
+    known = json.dumps(spec | {"initializer": "zeros" if linear else spec["initializer"]})
+    drawn = ["each epoch anew"] if cached == 0 else [drawing.count]
+    views = [*drawn, drawing.symmetries, drawing.rotation]
+    found: list[Any] = [graph.name, params.class_weight, params.head.classifier]
+    found.append(drawing.symmetries if params.average_views else [(0, False, False)])
+    whole = head_layers(known, params.head.standardize or linear)
+    trainings = [params.threads, params.batch_size, params.tensorboard, views]
+    if linear:
+        # scikit-learn fits kernel and bias on the cached views, of pixels the pictures themselves.
+        found.append(views if cached else "pictures")
+        kept = [each for each in json.loads(whole) if each["name"] in ("standardize", "logits")]
+        found.append([{**each, "kernel_regularizer": None} for each in kept])
+    else:
+        found.append(whole)
+        if params.head.epochs:
+            found += [optimizer(plain(loop.Optimization, params.head)), trainings]
+    found.append(params.fine_tune_at)
+    if thawed is not None:
+        above = list(zip(graph.kinds, range(len(graph.kinds)), strict=True))
+        other = any(k == "Dropout" or (k == "BatchNormalization" and i >= thawed) for k, i in above)
+        found += [optimizer(plain(loop.Optimization, params.fine_tune)), trainings, cached, whole]
+        found.append(params.fine_tune.batch_norm if other else None)
+    else:
+        found.append("pixels" if cached == 0 else "a layer")
+    return found
+
+
+def contexts() -> Iterator[tuple[str, Params]]:
+    """Runs of some kinds, in each of which one parameter has each of its values."""
+    own = parse(OWN)
+    for name, value in (("fine_tune_at", 10), ("cache.layer", 9)):
+        own = changed(own, name, value)
+    for kind in KINDS:
+        run = own
+        for name, value in kind.items():
+            run = changed(run, name, value)
+        for name, values in VALUES.items():
+            for value in values:
+                yield f"{kind}, {name}: {value}", changed(run, name, value)
+
+
+def test_every_parameter_is_in_the_table() -> None:
+    every = set(effects._values(parse(OWN).model_dump()))
+    assert every == set(VALUES) | ALWAYS | ELSEWHERE | REFUSED
+    assert set(effects.OFF) <= set(VALUES)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
+    seen = set()
+    for told, context in contexts():
+        runs = [run for v in VALUES[name] if sound(run := changed(context, name, v))]
+        if len(runs) < 2:
+            continue  # where there is nothing to choose
+        found = [outcome(run) for run in runs]
+        counts = any(each != found[0] for each in found)
+        for run in runs:
+            idle = any(name in each.names for each in effects.idle(run))
+            assert idle != counts, f"{name} with {told}"
+            seen.add(counts)
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        (
+            {"fine_tune_at": None},
+            [
+                "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, "
+                "fine_tune.epochs do nothing here (fine_tune_at: null)",
+                "cache.layer: block_10_project_BN only takes room here, as any layer would "
+                "(fine_tune_at: null)",
+            ],
+        ),
+        (
+            {"head.batch_norm": True, "head.momentum": 0.9},
+            [
+                "head.batch_norm does nothing here (head.hidden: [])",
+                "head.momentum does nothing here (head.optimizer: adamw)",
+            ],
+        ),
+        (
+            {"augment.views": 16},
+            ["augment.views: 16 does what 8 would here (augment.rotation: 0, augment.flip: both, "
+             "augment.quarter_turns: true)"],
+        ),
+        ({"augment.views": 16, "augment.rotation": 0.1}, []),
+        (
+            {"base_model": "VGG16", "cache.layer": 10, "fine_tune_at": 15,
+             "fine_tune.batch_norm": "trained"},
+            ["fine_tune.batch_norm does nothing here (VGG16 has no BatchNormalization or Dropout "
+             "above fine_tune_at)"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_nothing_is_told(changes: dict[str, Any], told: list[str]) -> None:
+    params = parse(OWN)
+    for name, value in changes.items():
+        params = changed(params, name, value)
+    assert effects.notes(params) == told
+
+
+@pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
+@pytest.mark.parametrize("turns", [False, True])
+def test_as_many_symmetries_are_told_as_there_are(flip: str, turns: bool) -> None:
+    params = changed(changed(parse(OWN), "augment.flip", flip), "augment.quarter_turns", turns)
+    count = len(plain(Augmentation, params.augment).symmetries)
+    for views, told in ((count, False), (count + 1, True)):
+        lines = effects.notes(changed(params, "augment.views", views))
+        assert any(f"does what {count} would" in line for line in lines) == told
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"train"}, 0),
+        ({"train", "validation"}, 1),
+        ({"train", "test"}, 1),
+        ({"train", "validation", "test"}, 2),
+    ],
+)
+def test_shares_of_parts_that_a_dataset_brings_are_told(parts: set[str], told: int) -> None:
+    lines = effects.split_notes(0.3, 0.5, parts)
+    assert len(lines) == told
+    assert effects.split_notes(None, None, parts) == []
+    if "validation" in parts:
+        assert lines[0] == (
+            "split.held_out: 0.3 does nothing here (the dataset brings its validation pictures "
+            "along)"
+        )
