@@ -123,6 +123,7 @@ lock: venv-dev
 		uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt \
 			|| exit; \
 	done
+	python tools/pin_stages.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -19,8 +19,6 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-import yaml
-
 import workspace
 from thaw.core import params
 from thaw.core.errors import ThawError
@@ -116,7 +114,7 @@ def _committed() -> dict[str, Any]:
             "params.yaml is not committed here; run from the folder that holds it, in a Git "
             "repository with a commit"
         )
-    values: dict[str, Any] = yaml.safe_load(done.stdout)
+    values: dict[str, Any] = catalogues.parse_yaml(done.stdout, "params.yaml, as committed")
     return values
 
 

@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 import workspace
 from thaw.drawing import markdown, plots
 from thaw.evaluation.record import COMPARED
-from thaw.files import tables
+from thaw.files import dialects, tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
 from thaw.review import comparison_plots, reports
@@ -59,7 +58,7 @@ def mapping(found: object) -> dict[str, Any]:
 
 
 def read_params(run: Revision) -> dict[str, Any]:
-    return run.read(workspace.PARAMS, lambda text: mapping(yaml.safe_load(text))) or {}
+    return run.read(workspace.PARAMS, lambda text: mapping(dialects.load(text))) or {}
 
 
 def read_metrics(run: Revision, name: str) -> dict[str, Any]:

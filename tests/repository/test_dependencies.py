@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import pin_stages
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -34,40 +35,8 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def modules(name: str) -> set[Path]:
-    """The files under src that importing `name` runs: it and the packages that it lies in."""
-    found = set()
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        place = SRC.joinpath(*parts[:depth])
-        for path in (place.with_suffix(".py"), place / "__init__.py"):
-            if path.is_file():
-                found.add(path)
-    return found
-
-
 def imported(path: Path) -> set[Path]:
-    found = set()
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found |= modules(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            for alias in node.names:
-                found |= modules(f"{node.module}.{alias.name}")
-    return found
-
-
-def closure(path: Path) -> set[Path]:
-    seen: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        one = waiting.pop()
-        if one not in seen:
-            seen.add(one)
-            waiting += imported(one)
-    return seen
+    return {file for name in pin_stages.imports(path) for file in pin_stages.modules(name)}
 
 
 def chains(node: ast.AST) -> set[str]:
@@ -126,11 +95,35 @@ def listed(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_its_script_and_the_packages_that_it_imports(stage: str) -> None:
-    packages = {package(path) for path in closure(script_of(stage))} - {None, "core"}
+    packages = {package(path) for path in pin_stages.closure(script_of(stage))} - {None, "core"}
     needed = {f"src/thaw/{name}" for name in packages} | {f"src/stages/{stage}.py"}
     code = [path for path in STAGES[stage]["deps"] if path.startswith("src/")]
     assert set(code) == needed
     assert len(code) <= 8
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_versions_of_the_packages_that_it_imports(stage: str) -> None:
+    """Else run tools/pin_stages.py."""
+    lines = pin_stages.pinned(stage)
+    path = pin_stages.VERSIONS / f"{stage}.txt"
+    assert path.exists() == bool(lines)
+    assert (f"versions/{stage}.txt" in STAGES[stage]["deps"]) == bool(lines)
+    if lines:
+        assert path.read_text(encoding="utf-8") == lines
+    names = {line.split("==")[0] for line in lines.splitlines()}
+    assert names <= {line.split("==")[0] for line in listed(ROOT / "requirements.txt")}
+
+
+def test_versions_are_those_of_what_computes_and_no_others() -> None:
+    of = {stage: re.findall(r"^[\w-]+", pin_stages.pinned(stage), re.MULTILINE) for stage in STAGES}
+    assert of["check"] == []
+    assert set(of["split"]) == {"numpy", "pandas", "pillow"}
+    trainings = {"keras", "tensorflow", "tensorflow-cpu", "numpy", "onnxruntime", "tf2onnx"}
+    assert trainings <= set(of["train_head"]) & set(of["fine_tune"]) & set(of["extract_features"])
+    assert {"scikit-learn", "scipy"} <= set(of["train_head"]) & set(of["evaluate"])
+    assert "matplotlib" in of["evaluate"]
+    assert not any({"dvc", "tqdm", "streamlit"} & set(names) for names in of.values())
 
 
 def test_the_pipeline_is_short() -> None:
@@ -150,7 +143,7 @@ def test_every_package_imports_only_those_above_it() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_stage_imports_what_is_for_review(stage: str) -> None:
-    for path in closure(script_of(stage)):
+    for path in pin_stages.closure(script_of(stage)):
         assert package(path) != "review"
         assert path.parent != SRC / "commands"
 
@@ -216,7 +209,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
         read = {
             path
             for path in stage["deps"]
-            if path.split("/")[0] not in ("src", "pretrained", "datasets")
+            if path.split("/")[0] not in ("src", "pretrained", "datasets", "versions")
         }
         assert read <= written, name
 

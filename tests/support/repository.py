@@ -28,7 +28,7 @@ from places import ROOT
 from thaw.core import errors
 
 COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-FOLDERS = ("src", "datasets", "pretrained", ".dvc/plots")
+FOLDERS = ("src", "datasets", "pretrained", "versions", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
     "check",

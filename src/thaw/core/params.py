@@ -19,7 +19,7 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-# PyYAML reads `1e-4` as text (YAML 1.1 wants `1.0e-4`), so numbers may arrive as text.
+# A number in quotes is one too: programs that write YAML 1.1 put `1e-4` in quotes.
 Number = Annotated[float, BeforeValidator(_no_bool), Field(strict=False, allow_inf_nan=False)]
 RANDOM = re.compile(r"random(?::(\d{1,9}))?")  # the weights of a seed
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]

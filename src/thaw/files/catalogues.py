@@ -2,12 +2,14 @@
 
 import difflib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from yaml.constructor import ConstructorError
 
 from thaw.core.errors import ThawError, shortlist
+from thaw.files import dialects
 
 Entry = TypeVar("Entry")
 
@@ -57,7 +59,11 @@ def check(values: object, kind: type[Entry], place: str) -> Entry:
         where = ".".join(str(part) for part in problem["loc"])
         told = problem["msg"].removeprefix("Value error, ")
         told = told[0].lower() + told[1:]
-        raise ThawError(f"{place}: {where + ': ' if where else ''}{told}; mend it there") from None
+        remedy = "mend it there"
+        if problem["type"] == "string_type" and not isinstance(problem["input"], list | dict):
+            told = f"{problem['input']} is no text"
+            remedy = "write it in quotes there"
+        raise ThawError(f"{place}: {where + ': ' if where else ''}{told}; {remedy}") from None
 
 
 def read_yaml(path: Path) -> object:
@@ -67,10 +73,29 @@ def read_yaml(path: Path) -> object:
         ThawError: when it is missing or isn't YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return dialects.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ThawError(f"{path} is missing here; run from the folder that holds it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ThawError(f"{path}{line} is not YAML; mend it there") from None
+        raise ThawError(f"{path}{_told(error)}") from None
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Read YAML that is no file.
+
+    Raises:
+        ThawError: when it isn't YAML; it begins with `place`.
+    """
+    try:
+        return dialects.load(text)
+    except yaml.YAMLError as error:
+        raise ThawError(f"{place}{_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    """Where and why text isn't YAML, to go on after its name."""
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    if isinstance(error, ConstructorError):
+        return f"{line}: {error.problem}"
+    return f"{line} is not YAML; mend it there"

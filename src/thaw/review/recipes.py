@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.core.errors import ThawError
@@ -61,10 +60,7 @@ def setting(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ThawError(f"{text}: give a parameter and its value, such as batch_size=64")
-    try:
-        found: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ThawError(f"{text}: the value is not YAML; quote it") from None
+    found = catalogues.parse_yaml(value, text)
     for part in reversed(name.split(".")):
         found = {part: found}
     return dict(found)
