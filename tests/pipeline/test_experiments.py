@@ -28,7 +28,7 @@ def experiment(repository: Repository) -> Iterator[str]:
 
 
 def test_an_experiment_runs_fine_tuning_and_evaluation_alone(experiment: str) -> None:
-    assert ran(experiment) == ["fine_tune", "evaluate", "model_card"]
+    assert ran(experiment) == ["check", "fine_tune", "evaluate", "model_card"]
 
 
 @pytest.mark.usefixtures("experiment")

@@ -152,7 +152,7 @@ def test_the_exported_model_resizes_as_the_cache_was(run: Run, resize: str, tmp_
     cached = np.load(run.folder / "data/features/validation_boundary.npy")
     assert resize == classifier.resize
     np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
-    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize)
+    expected = decoding.load(run.folder / "data/dataset/images" / paths[0], 32, resize)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
 
