@@ -3,6 +3,9 @@
 # make quick        lint, types and the tests that take a moment, for while you edit
 # make lint         lint and types
 #
+# make own          the pipeline on your pictures: SOURCE="~/my photos" [AS=name] [SET="seed=2"]
+# make undo         params.yaml and all results back as last committed; what was here is kept
+#
 # make compare      experiments side by side: [BASE=main] [NAMES="vgg16-adam codes-svm"]
 # make report       two runs for a pull request, in report/: [BASE=main] [HEAD=vgg16-adam]
 # make watch        the learning curves in the terminal, while dvc repro runs in another
@@ -24,7 +27,7 @@
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
-.PHONY: repro test quick lint compare report watch page demo export probe recipes recipe \
+.PHONY: repro test quick lint own undo compare report watch page demo export probe recipes recipe \
 	bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
@@ -65,6 +68,13 @@ lint: venv-dev
 	ruff check .
 	ruff format --check .
 	mypy
+
+own: venv
+	@python src own $(call option,--name,AS) $(call option,--set,SET) \
+		-- $(or $(call given,SOURCE),'')
+
+undo: venv
+	@python src undo
 
 compare: venv
 	@python src compare $(call option,--base,BASE) $(call each,NAMES)

@@ -1,8 +1,8 @@
 """The TensorFlow tutorial's recipe as it is written there, in plain Keras, on Thaw's split.
 
 Source: https://www.tensorflow.org/tutorials/images/transfer_learning. Run in a folder that has
-data/raw, data/split.csv and data/weights, with the epochs of each phase and the path of the JSON
-object to write: accuracies, and the seconds from the head's last epoch on.
+data/dataset, data/split.csv and data/weights, with the epochs of each phase and the path of the
+JSON object to write: accuracies, and the seconds from the head's last epoch on.
 """
 
 import csv
@@ -23,8 +23,8 @@ def labelled(part: str) -> tuple[list[str], list[int]]:
     """Paths and class numbers of the pictures of a split."""
     with open("data/split.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == part]
-    classes = json.loads(Path("data/raw/dataset.json").read_text(encoding="utf-8"))["classes"]
-    paths = [str(Path("data/raw/images") / row["path"]) for row in rows]
+    classes = json.loads(Path("data/dataset/dataset.json").read_text(encoding="utf-8"))["classes"]
+    paths = [str(Path("data/dataset/images") / row["path"]) for row in rows]
     return paths, [classes.index(row["label"]) for row in rows]
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/seeds.py --seeds 0 1 2 3 4 [--set class_weight=balanced]
 
-Reads data/raw and data/weights, which `dvc repro` makes. A seed chooses the split, the order of
+Reads data/dataset and data/weights, which `dvc repro` makes. A seed chooses the split, the order of
 training and the head's first weights. The frozen layers compute the same for every split, so they
 run once, on all pictures. The other stages run for each seed, in a temporary folder. Writes
 benchmarks/results/seeds.json and .md (or --name). Five seeds take about 20 minutes on 2 cores.

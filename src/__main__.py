@@ -28,7 +28,19 @@ STAGES = (  # in the order in which `dvc repro` runs them
     "evaluate",
     "model_card",
 )
-COMMANDS = ("predict", "compare", "report", "page", "watch", "probe", "recipe", "demo", "export")
+COMMANDS = (
+    "predict",
+    "compare",
+    "report",
+    "page",
+    "watch",
+    "probe",
+    "recipe",
+    "demo",
+    "export",
+    "own",
+    "undo",
+)
 BARE = (*STAGES, "probe")  # take no arguments
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
@@ -79,11 +91,16 @@ def run_stage(name: str) -> None:
     A `dvc` that is killed may leave a stage running: the same stage then waits here for its end.
     What a stage that is killed leaves behind is removed when it runs again.
     """
+    import keeping
     import workspace
 
     threads = workspace.read_params().threads  # before anything is made, maybe in a wrong folder
     with alone(name, workspace.UNFINISHED):
-        importlib.import_module(f"stages.{name}").main()
+        keeping.forget(name)
+        try:
+            importlib.import_module(f"stages.{name}").main()
+        finally:
+            keeping.note(name)
         note_environment(name, threads, workspace.ENVIRONMENT)
 
 

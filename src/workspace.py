@@ -15,8 +15,9 @@ DATASETS = Path("datasets")  # a file a dataset
 CHECKSUMS = DATASETS / "checksums.txt"  # of downloads whose file states none
 PRETRAINED = Path("pretrained")  # a file a base model
 RECIPES = Path("recipes")
-CHECKED = Path("data/checked.txt")  # always the same: other stages wait for it
-RAW = Path("data/raw")
+GIVEN_SOURCE = Path("data/given_source.json")  # what `source` and `weights` hold, if they are paths
+GIVEN_WEIGHTS = Path("data/given_weights.json")
+RAW = Path("data/dataset")  # not data/raw, where people put pictures of their own
 IMAGES = RAW / "images"
 LABELS = RAW / "labels.csv"
 SPLIT = Path("data/split.csv")
@@ -68,6 +69,23 @@ def check_params(checked: params.Params, place: str = "params.yaml") -> None:
         consistency.check_weights(checked.weights, name, entries, f"{PRETRAINED}/{name}.yaml")
     except ThawError as error:
         raise ThawError(f"{place}: {error}") from None
+
+
+def at_home(address: str) -> str:
+    """A relative path as it is here, or as it is in the repository that this one is a copy of."""
+    home = Path(os.environ.get("DVC_ROOT", ""), address)
+    return str(home) if not Path(address).exists() and home.exists() else address
+
+
+def source_given(checked: params.Params) -> str:
+    """The path or address that the pictures come from; empty where none is given."""
+    entry = catalogues.read(DATASETS, checked.dataset, dict[str, Any])
+    return checked.source or entry.get("source") or ""
+
+
+def listing(name: str) -> Path:
+    """Where stage `check` keeps what a path held; one file for all copies of a repository."""
+    return Path(os.environ.get("DVC_ROOT", ""), UNFINISHED, f"{name}.listing")
 
 
 def read_json(path: Path) -> dict[str, Any]:

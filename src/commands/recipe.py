@@ -94,7 +94,7 @@ def run(recipe: str, settings: list[str], name: str) -> None:
     here = catalogues.read_yaml(workspace.PARAMS)
     same = dict(recipes.leaves(here)) if isinstance(here, dict) else {}
     words = [
-        f"--set-param={key}={_quoted(value)}"
+        f"--set-param={key}={quoted(value)}"
         for key, value in recipes.leaves(merged)
         if key not in same or same[key] != value
     ]
@@ -127,7 +127,7 @@ def _dvc(*words: str) -> str:
     return done.stdout
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
     """As DVC's `--set-param` (Hydra's grammar) reads it back."""
     if isinstance(value, str):
         # Hydra reads a backslash as one unless it stands before a quote, as the last ones do here.

@@ -1,4 +1,4 @@
-"""Stage `download`: fetch the chosen dataset, verify it, list its labels: data/raw/."""
+"""Stage `download`: fetch the chosen dataset, verify it, list its labels: data/dataset/."""
 
 import workspace
 from thaw.datasets import catalogue, layouts
@@ -7,7 +7,8 @@ from thaw.datasets import catalogue, layouts
 def main() -> None:
     params = workspace.read_params()
     chosen = catalogue.entry(workspace.DATASETS, params.dataset)
-    pictures = layouts.bring(chosen, params.source, workspace.RAW, workspace.CHECKSUMS)
+    source = params.source and workspace.at_home(params.source)
+    pictures = layouts.bring(chosen, source, workspace.RAW, workspace.CHECKSUMS)
     print(
         f"{len(pictures)} pictures in {workspace.RAW} ({chosen.title}; licence: {chosen.licence})"
     )

@@ -12,9 +12,8 @@ ROOM = 4 * 2**20  # bytes for names and structure
 def main() -> None:
     params = workspace.read_params()
     options = plain(scratch.Options, params.network)
-    base = weights.load(
-        workspace.PRETRAINED, params.base_model, params.weights, params.image_size, options
-    )
+    chosen = workspace.at_home(params.weights)
+    base = weights.load(workspace.PRETRAINED, params.base_model, chosen, params.image_size, options)
     with atomic(workspace.WEIGHTS) as path:
         # HDF5 crashes where a disk is full: find that out before.
         path.write_bytes(bytes(ROOM + 4 * base.count_params()))

@@ -175,7 +175,7 @@ def test_a_workspace_runs_a_stage_in_a_process_of_its_own(tmp_path: Path) -> Non
     usage = made.stage("download")
     assert usage.seconds > 0
     assert usage.peak_mb > 10
-    assert [row["label"] for row in made.rows("data/raw/labels.csv")] == ["a", "a", "b", "b"]
+    assert [row["label"] for row in made.rows("data/dataset/labels.csv")] == ["a", "a", "b", "b"]
     with pytest.raises(SystemExit, match=r"^error: src split failed: params.yaml: batch_size: 0: "):
         made.stage("split", batch_size=0)
 

@@ -113,7 +113,7 @@ def test_texts_come_back_from_dvc_as_they_are(value: str, tmp_path: Path) -> Non
 
     path = tmp_path / "params.yaml"
     path.write_text("source: null\n")
-    apply_overrides(path, [f"source={recipe._quoted(value)}"])
+    apply_overrides(path, [f"source={recipe.quoted(value)}"])
     assert yaml.safe_load(path.read_text()) == {"source": value}
 
 

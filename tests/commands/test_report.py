@@ -128,7 +128,7 @@ def test_what_was_pushed_is_fetched_and_pictures_that_were_not_are_said(
     assert "### Wrong to right: 8" in text
     assert "8 of 8 pictures to show are neither in the cache here nor on the remote" in text
     assert "right_to_wrong.png" not in text
-    repository.dvc("push", "--quiet", "data/raw")
+    repository.dvc("push", "--quiet", "data/dataset")
     text = report(other)
     assert "Missing" not in text
     assert (other.path / "report/right_to_wrong.png").exists()
@@ -225,7 +225,7 @@ def test_a_run_without_results_is_said(repository: Repository) -> None:
 
 def test_the_commands_of_continuous_integration(repository: Repository, tmp_path: Path) -> None:
     """`dvc pull` and `make report` as the workflows have them, in a fresh clone."""
-    other = clone(repository, tmp_path, "data/predictions.csv", "data/raw")
+    other = clone(repository, tmp_path, "data/predictions.csv", "data/dataset")
     other.dvc("pull", "--allow-missing", "--run-cache")
     assert (other.path / "data/predictions.csv").exists()
     shutil.copy(ROOT / "Makefile", other.path)

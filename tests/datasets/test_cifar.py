@@ -38,7 +38,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def refused(source: Path, description: Entry = OWN) -> str:
-    raw = source.parent / "data/raw"
+    raw = source.parent / "data/dataset"
     with pytest.raises(ThawError) as caught:
         bring(description, str(source), raw)
     assert list(raw.parent.iterdir()) == []
@@ -56,7 +56,7 @@ def test_every_record_becomes_the_picture_that_it_holds(
         source = tmp_path / "above"
         source.mkdir()
         files.rename(source / ROOT)
-    raw = tmp_path / "data/raw"
+    raw = tmp_path / "data/dataset"
     rows = bring(OWN, source.as_uri(), raw)
     assert len(rows) == 6 * 3 * 2
     assert yaml.safe_load((raw / "dataset.json").read_text())["classes"] == [

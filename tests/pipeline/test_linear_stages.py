@@ -75,7 +75,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 def classes(run: Run) -> list[str]:
-    return json.loads((run.folder / "data/raw/dataset.json").read_text())["classes"]
+    return json.loads((run.folder / "data/dataset/dataset.json").read_text())["classes"]
 
 
 def head(run: Run, classifier: str, **changes: object) -> dict[str, object]:

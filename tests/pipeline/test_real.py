@@ -64,7 +64,7 @@ def test_elpv_has_the_published_counts(solar_cells: Path) -> None:
 
 
 def test_a_sixth_of_elpv_is_learnt(solar_cells: Path) -> None:
-    labels = solar_cells / "data/raw/labels.csv"
+    labels = solar_cells / "data/dataset/labels.csv"
     whole = labels.read_text(encoding="utf-8").splitlines()
     labels.write_text("\n".join([whole[0], *whole[1::6]]) + "\n", encoding="utf-8")
     try:
@@ -88,7 +88,7 @@ def test_cats_and_dogs_by_a_file_address(solar_cells: Path, tmp_path: Path) -> N
     run(tmp_path, "download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
     assert min(accuracy(tmp_path).values()) > 0.85
     done = subprocess.run(
-        [sys.executable, "src", "predict", "--json", "data/raw/images/validation"],
+        [sys.executable, "src", "predict", "--json", "data/dataset/images/validation"],
         cwd=tmp_path,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,

@@ -158,7 +158,7 @@ def test_the_exported_model_reads_pictures_as_the_cache_did(
     cached = np.load(run.folder / "data/features/validation_boundary.npy")
     assert (resize, bit_depth) == (classifier.resize, classifier.bit_depth)
     np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
-    expected = decoding.load(run.folder / "data/raw/images" / paths[0], 32, resize, bit_depth)
+    expected = decoding.load(run.folder / "data/dataset/images" / paths[0], 32, resize, bit_depth)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
 

@@ -241,10 +241,10 @@ def test_the_stage_fails_with_all_of_them(project: Path):
 
 
 def test_skipping_never_drops_a_class(project: Path):
-    for path in (project / "data/raw/images/a").iterdir():
+    for path in (project / "data/dataset/images/a").iterdir():
         path.write_bytes(b"")
     done = split(project, "skip")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: 41 of 80 pictures in data/raw/images can't be read: ")
+    assert done.stderr.startswith("error: 41 of 80 pictures in data/dataset/images can't be read: ")
     assert "no picture is left of the class a: mend some" in done.stderr
     assert done.stderr.count("\n") == 1

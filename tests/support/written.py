@@ -29,14 +29,14 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
                 path = root / (item if isinstance(item, str) else next(iter(item)))
                 if not path.exists():
                     write_text(path, "")
-    shutil.rmtree(root / "data/raw", ignore_errors=True) or (root / "data/raw").unlink(True)
+    shutil.rmtree(root / "data/dataset", ignore_errors=True) or (root / "data/dataset").unlink(True)
     rows, tables = [], {}
     for name, mistaken in (("head", {0, 1, 2, 3}), ("fine_tuned", wrong)):
         right = np.array([number not in mistaken for number in range(pictures)])
         second = np.where(labels == right, 0.9, 0.1) - 0.001 * np.arange(pictures)
         tables[name] = np.stack([1 - second, second], axis=1)
     for number, label in enumerate(labels):
-        path = root / f"data/raw/images/{CLASSES[label]}/{number}.png"
+        path = root / f"data/dataset/images/{CLASSES[label]}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source[number % len(source)], path)
         shares = [share for name in tables for share in tables[name][number]]

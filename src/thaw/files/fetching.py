@@ -55,6 +55,27 @@ def local_path(address: str) -> Path | None:
     return Path(address).expanduser()
 
 
+def find(address: str) -> Path | None:
+    """The file or folder behind a `file:` address or a plain path; None for anything else.
+
+    Raises:
+        ThawError: when it isn't there.
+    """
+    try:
+        local = local_path(address)
+        missing = local is not None and not local.exists()
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ThawError(
+            f"{address} is no address or path ({reason}); give the path of one that exists"
+        ) from None
+    if missing and re.match(r"(?!file:)\w+://", address):
+        raise ThawError(f"{address}: give an https:, file: or pypi: address, or a path")
+    if missing:
+        raise ThawError(f"{address}: no such file; give the path of one that exists")
+    return local
+
+
 def fetch(source: Source, folder: Path) -> Path:
     """Bring a file into `folder`, verified; a local one is used where it lies.
 
@@ -65,18 +86,7 @@ def fetch(source: Source, folder: Path) -> Path:
     Raises:
         ThawError: naming the address and what to do, when it can't be had or isn't what it must be.
     """
-    try:
-        local = local_path(source.address)
-        missing = local is not None and not local.exists()
-    except (ValueError, RuntimeError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ThawError(
-            f"{source.address} is no address or path ({reason}); give the path of one that exists"
-        ) from None
-    if missing and re.match(r"(?!file:)\w+://", source.address):
-        raise ThawError(f"{source.address}: give an https:, file: or pypi: address, or a path")
-    if missing:
-        raise ThawError(f"{source.address}: no such file; give the path of one that exists")
+    local = find(source.address)
     try:
         return _fetch(source, local, folder)
     except OSError as error:

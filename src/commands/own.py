@@ -1,0 +1,62 @@
+"""Run the pipeline on pictures of your own, with the augmentation that suits photographs.
+
+    make own SOURCE="~/my photos (2024)"
+    python src own "~/my photos (2024)" [--name first-try] [batch_size=16 seed=2]
+
+SOURCE is a folder, an archive or an address, as it is, without any quoting but the shell's. It runs
+as an experiment, here: params.yaml then says what it ran with. `python src undo` is the way back.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import workspace
+from commands import recipe
+from thaw.core import params
+from thaw.core.errors import ThawError
+from thaw.files import catalogues, fetching
+from thaw.review import recipes
+
+# Flat pictures may be turned any way, as `elpv`'s are; photographs have an upper side.
+PHOTOGRAPHS = {"augment": {"flip": "horizontal", "quarter_turns": False, "rotation": 0.1}}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a folder, an archive or an address")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
+    parser.add_argument("--name", help="of the experiment")
+    parser.add_argument(
+        "--set",
+        default="",
+        metavar="TEXT",
+        help="other parameters as one text, quoted as in a shell, as `make own` passes SET on",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if not given.source.strip():
+        raise ThawError('give where your pictures are: `make own SOURCE="~/my photos"`')
+    if "${" in given.source:
+        raise ThawError(f"{given.source}: DVC takes ${{…}} for a variable; rename that folder")
+    local = fetching.find(given.source)
+    source = given.source if local is None else str(Path.cwd() / local)
+    here: Any = catalogues.read_yaml(workspace.PARAMS)
+    overrides: dict[str, Any] = {"dataset": "folder", "source": source, **PHOTOGRAPHS}
+    for text in [*recipe.words(given.set), *given.settings]:
+        overrides = recipes.merge(overrides, recipes.setting(text))
+    place = "your parameters over params.yaml"
+    workspace.check_params(params.parse(recipes.merge(here, overrides), place), place)
+    words = [
+        f"--set-param={key}={recipe.quoted(value)}" for key, value in recipes.leaves(overrides)
+    ]
+    name = [f"--name={given.name}"] if given.name else []
+    command = [sys.executable, "-m", "dvc", "exp", "run", *name, *words]
+    raise SystemExit(subprocess.run(command, check=False).returncode)

@@ -1,0 +1,131 @@
+"""Stage `check`: what `source` and `weights` point at is noted, and changes are told."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import keeping
+import workspace
+from places import ROOT
+from stages import check
+from thaw.core.errors import ThawError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("datasets", "pretrained"):
+        shutil.copytree(ROOT / name, tmp_path / "here" / name)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(keeping, "protect", lambda: None)  # has tests of its own
+    for name in ("cats/a.png", "dogs/b.png"):
+        path = tmp_path / "my photos (ä)" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def edit(**changes: object) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(values | changes))
+
+
+def given(path: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(path.read_text())
+    return found
+
+
+def test_by_default_nothing_of_the_machine_counts() -> None:
+    check.main()
+    assert given(workspace.GIVEN_SOURCE) == given(workspace.GIVEN_WEIGHTS) == {}
+
+
+def test_a_changed_source_is_noted_and_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(dataset="folder", source=str(here / "my photos (ä)"))
+    check.main()
+    first = workspace.GIVEN_SOURCE.read_bytes()
+    assert "changed" not in capsys.readouterr().out
+    check.main()
+    assert workspace.GIVEN_SOURCE.read_bytes() == first
+    assert capsys.readouterr().out == ""
+    (here / "my photos (ä)/cats/new.png").touch()
+    check.main()
+    assert workspace.GIVEN_SOURCE.read_bytes() != first
+    assert "my photos (ä) has changed: 1 new (cats/new.png)" in capsys.readouterr().out
+    assert given(workspace.GIVEN_WEIGHTS) == {}
+
+
+def test_changed_weights_are_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(weights=str(here / "my.weights.h5"))
+    (here / "my.weights.h5").write_text("a")
+    check.main()
+    first = workspace.GIVEN_WEIGHTS.read_bytes()
+    (here / "my.weights.h5").write_text("b")
+    check.main()
+    assert workspace.GIVEN_WEIGHTS.read_bytes() != first
+    assert "my.weights.h5 has changed: 1 changed" in capsys.readouterr().out
+
+
+def test_a_path_in_a_datasets_file_counts_too() -> None:
+    entry = {"title": "Mine", "layout": "folders", "licence": "mine", "source": "../my photos (ä)"}
+    Path("datasets/mine.yaml").write_text(yaml.safe_dump(entry))
+    edit(dataset="mine")
+    check.main()
+    assert given(workspace.GIVEN_SOURCE)["files"] == 2
+
+
+def test_a_relative_path_is_found_from_a_copy_of_the_repository(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(dataset="folder", source="data/raw")
+    shutil.copytree(here / "my photos (ä)", "data/raw")
+    shutil.copytree("datasets", here / "copy/datasets")
+    shutil.copytree("pretrained", here / "copy/pretrained")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(name, here / "copy")
+    monkeypatch.chdir(here / "copy")
+    monkeypatch.setattr(keeping, "recorded", lambda *_: None)
+    with pytest.raises(ThawError, match="source: data/raw: no such file"):
+        check.main()
+    monkeypatch.setenv("DVC_ROOT", str(here / "here"))
+    check.main()
+    assert given(workspace.GIVEN_SOURCE)["files"] == 2
+    assert workspace.at_home("data/raw") == str(here / "here/data/raw")
+    assert workspace.at_home("https://example.org/a.zip") == "https://example.org/a.zip"
+
+
+def test_where_it_is_not_here_what_was_recorded_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A colleague, or a server that only reports, hasn't the pictures' folder."""
+    edit(dataset="folder", source="/somewhere/else")
+    monkeypatch.setattr(keeping, "recorded", lambda *_: b'{"files": 2}\n')
+    check.main()
+    assert given(workspace.GIVEN_SOURCE) == {"files": 2}
+    assert "note: source: /somewhere/else is not here" in capsys.readouterr().out
+
+
+def test_where_nothing_was_recorded_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "recorded", lambda *_: None)
+    edit(dataset="folder", source="~nobody-of-that-name/photos")
+    with pytest.raises(ThawError, match=r"^params\.yaml: source: ~nobody-of-that-name/photos"):
+        check.main()
+    edit(source="/somewhere/else")
+    with pytest.raises(ThawError, match=r"source: /somewhere/else: no such file; give the path"):
+        check.main()
+
+
+def test_a_place_where_a_stage_writes_is_refused() -> None:
+    edit(dataset="folder", source="data/dataset/images")
+    with pytest.raises(ThawError, match="lies where stage `download` writes"):
+        check.main()
+    edit(source=None, dataset="elpv", weights="data/weights/base.weights.h5")
+    with pytest.raises(
+        ThawError, match=r"weights: data/weights/base\.weights\.h5 lies where stage"
+    ):
+        check.main()
