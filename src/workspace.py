@@ -17,6 +17,7 @@ PRETRAINED = Path("pretrained")  # a file a base model
 RECIPES = Path("recipes")
 GIVEN_SOURCE = Path("data/given_source.json")  # what `source` and `weights` hold, if they are paths
 GIVEN_WEIGHTS = Path("data/given_weights.json")
+WATCHED = Path("data/watched")  # links to these paths, for DVC to follow
 RAW = Path("data/dataset")  # not data/raw, where people put pictures of their own
 IMAGES = RAW / "images"
 LABELS = RAW / "labels.csv"

@@ -1,11 +1,13 @@
 """Stage `download`: fetch the chosen dataset, verify it, list its labels: data/dataset/."""
 
+import keeping
 import workspace
 from thaw.datasets import catalogue, layouts
 
 
 def main() -> None:
     params = workspace.read_params()
+    keeping.protect()
     chosen = catalogue.entry(workspace.DATASETS, params.dataset)
     source = params.source and workspace.at_home(params.source)
     pictures = layouts.bring(chosen, source, workspace.RAW, workspace.CHECKSUMS)

@@ -28,7 +28,7 @@ from places import ROOT
 from thaw.core import errors
 
 COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-FOLDERS = ("src", "datasets", "pretrained", "versions", ".dvc/plots")
+FOLDERS = ("src", "datasets", "pretrained", "versions", "data/watched", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
     "check",
@@ -41,7 +41,6 @@ STAGES = [
     "evaluate",
     "model_card",
 ]
-UNCHANGED = {"check": ["always changed"]}  # what `dvc status` says where nothing is to be done
 CHANGES = {
     "dataset": "folder",
     "base_model": "cifar10_cnn",  # small: a stage takes a third of what MobileNetV2's takes
@@ -105,7 +104,7 @@ class Repository:
         }
         self.pictures = draw(folder / "my pictures")
         for name in FOLDERS:
-            shutil.copytree(ROOT / name, self.path / name, ignore=IGNORED)
+            shutil.copytree(ROOT / name, self.path / name, symlinks=True, ignore=IGNORED)
         for name in COPIED:
             shutil.copy(ROOT / name, self.path / name)
         self.edit({**CHANGES, "source": str(self.pictures)})
