@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.core import cores, params
+from thaw.core.errors import ThawError, shortlist
 from thaw.files.catalogues import read_yaml
 
 PARAMS = Path("params.yaml")
@@ -46,6 +47,22 @@ def read_params() -> params.Params:
     checked = params.parse(read_yaml(PARAMS))
     cores.limit(checked.cores)
     return checked
+
+
+def check_positive(given: params.Params, classes: list[str]) -> int | None:
+    """The number of the class `positive`; None where it is null.
+
+    Raises:
+        ThawError: when the dataset has no such class.
+    """
+    if given.positive is None:
+        return None
+    if given.positive not in classes:
+        raise ThawError(
+            f"params.yaml: positive: {given.positive}: the dataset has the classes "
+            f"{shortlist(classes)}; give one of them, or null"
+        )
+    return classes.index(given.positive)
 
 
 def read_json(path: Path) -> dict[str, Any]:

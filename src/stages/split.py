@@ -12,7 +12,9 @@ DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
 def main() -> None:
     params = workspace.read_params()
     pictures = tables.read(workspace.LABELS)
-    published = workspace.read_dataset()["split"]
+    dataset = workspace.read_dataset()
+    workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
+    published = dataset["split"]
     content, bad = screen(pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES)
     good = pictures[pictures["path"].isin(content)]
     divided = splits.divide(
@@ -25,7 +27,11 @@ def main() -> None:
     table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
     rows = table[[*splits.COLUMNS]].itertuples(index=False, name=None)
     write_csv(workspace.SPLIT, splits.COLUMNS, rows)
-    counts = splits.counts(divided.split, dict(zip(good["path"], good["label"], strict=True)))
+    known = splits.counts(divided.split, dict(zip(good["path"], good["label"], strict=True)))
+    counts = {
+        part: {name: by_class[name] for name in dataset["classes"] if name in by_class}
+        for part, by_class in known.items()
+    }
     write_json(
         workspace.METRICS / "split.json",
         {
