@@ -2,20 +2,23 @@
 
     python benchmarks/seeds.py --seeds 0 1 2 3 4 [--set class_weight=balanced]
 
-Reads data/dataset and data/weights, which `dvc repro` makes. A seed chooses the split, the order of
-training and the head's first weights. The frozen layers compute the same for every split, so they
-run once, on all pictures. The other stages run for each seed, in a temporary folder. Writes
+Reads data/dataset and data/weights, which `dvc repro` makes. A seed chooses the split, the views
+and their order, the order of training and the head's first weights. Where all views of a picture
+are cached, the frozen layers compute the same for every seed, so they run once, on all pictures.
+The other stages run for each seed, in a temporary folder, and give what the pipeline gives. Writes
 benchmarks/results/seeds.json and .md (or --name). Five seeds take about 20 minutes on 2 cores.
 """
 
 import argparse
 import csv
+import json
 import shutil
 import time
 from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
+from numpy.typing import NDArray
 
 import library
 import tables
@@ -24,6 +27,8 @@ import workspaces
 from thaw.core import errors
 from thaw.core.errors import ThawError
 from thaw.drawing import markdown
+from thaw.files.serialize import write_json
+from thaw.pictures.augmentation import Augmentation, random
 from workspaces import Workspace
 
 NEEDED = (workspace.RAW, workspace.WEIGHTS)
@@ -74,12 +79,15 @@ def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores
         link = made.folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(source / name)
-    everything = extract(made)
+    everything = extract(made) if shared(made) else None
     found: Scores = {model: [] for model in MODELS}
     for seed in seeds:
         begun = time.perf_counter()
         made.stage("split", seed=seed)
-        select(made, everything)
+        if everything:
+            select(made, everything, seed)
+        else:
+            made.stage("extract_features", seed=seed)
         for name in ("train_head", "fine_tune", "evaluate"):
             made.stage(name, seed=seed)
         scores = made.read("metrics/evaluation.json")[part]
@@ -88,6 +96,13 @@ def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores
         shown = ", ".join(f"{model} {scores[model]['accuracy']:.4f}" for model in MODELS)
         print(f"seed {seed}: {shown}, {time.perf_counter() - begun:.0f} s", flush=True)
     return found
+
+
+def shared(made: Workspace) -> bool:
+    """Whether every seed caches the same of a picture: all its views, or its pixels."""
+    augmentation = Augmentation(**made.params["augment"])
+    every = not augmentation.rotation and augmentation.count == len(augmentation.symmetries)
+    return every or made.params["cache"]["layer"] == "pixels"
 
 
 def extract(made: Workspace) -> Path:
@@ -108,12 +123,16 @@ def extract(made: Workspace) -> Path:
     return everything
 
 
-def select(made: Workspace, everything: Path) -> None:
-    """Write data/features as stage `extract_features` would for the split: rows of `everything`."""
+def select(made: Workspace, everything: Path, seed: int) -> None:
+    """Write data/features as stage `extract_features` would for the split and the seed: rows of
+    `everything`, the views of each picture in the seed's order.
+    """
     features = made.folder / workspace.FEATURES
     shutil.rmtree(features, ignore_errors=True)
     features.mkdir()
-    shutil.copy(everything / "features.json", features)
+    facts = json.loads((everything / "features.json").read_text(encoding="utf-8"))
+    write_json(features / "features.json", facts | {"seed": seed})
+    views = len(Augmentation(**facts["augmentation"]).symmetries)
     known = made.rows(everything / "split.csv")
     split = made.rows(workspace.SPLIT)
     for part in CACHED:
@@ -126,7 +145,16 @@ def select(made: Workspace, everything: Path) -> None:
             some = np.lib.format.open_memmap(features / path.name, "w+", whole.dtype, shape)
             for number, row in enumerate(rows):
                 some[number] = whole[row]
+                if whole.ndim > 1 and whole.shape[1] == views > 1:
+                    some[number] = whole[row][turned(paths[row], views, facts["seed"], seed)]
             some.flush()
+
+
+def turned(path: str, views: int, before: int, after: int) -> NDArray[np.int64]:
+    """(views,) where each view of a picture by one seed lies among those of another."""
+    first, second = (random("view", seed, path).permutation(views) for seed in (before, after))
+    found: NDArray[np.int64] = np.argsort(first)[second]
+    return found
 
 
 def table(found: Scores) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.core import consistency, cores, params
-from thaw.core.errors import ThawError
+from thaw.core.errors import ThawError, shortlist
 from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
 
@@ -87,6 +87,22 @@ def source_given(checked: params.Params) -> str:
 def listing(name: str) -> Path:
     """Where stage `check` keeps what a path held; one file for all copies of a repository."""
     return Path(os.environ.get("DVC_ROOT", ""), UNFINISHED, f"{name}.listing")
+
+
+def check_positive(given: params.Params, classes: list[str]) -> int | None:
+    """The number of the class `positive`; None where it is null.
+
+    Raises:
+        ThawError: when the dataset has no such class.
+    """
+    if given.positive is None:
+        return None
+    if given.positive not in classes:
+        raise ThawError(
+            f"params.yaml: positive: {given.positive}: the dataset has the classes "
+            f"{shortlist(classes)}; give one of them, or null"
+        )
+    return classes.index(given.positive)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commands.report import predictions, read_metrics, read_params
-from thaw.drawing.markdown import code
+from commands.report import read_metrics, read_params, read_test, tested
+from thaw.core.arguments import Parser
+from thaw.drawing.markdown import code, place
 from thaw.evaluation import metrics
 from thaw.review import comparing, reports
 from thaw.review.revisions import WORKSPACE, Revision, experiments, opened
@@ -25,15 +26,13 @@ MODEL = "fine_tuned"
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="or a Git revision")
     parser.add_argument("--base", default="HEAD", help="what they differ from (default: HEAD)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--md", action="store_true", help="a Markdown table")
     form.add_argument("--csv", action="store_true", help="CSV, for programs")
-    return parser.parse_args()
+    return parser.read()
 
 
 def accuracy(run: Revision) -> dict[str, dict[str, float]]:
@@ -51,25 +50,26 @@ def accuracy(run: Revision) -> dict[str, dict[str, float]]:
     }
 
 
-def row(run: Revision, base: dict[str, Any], first: reports.Predictions | None) -> comparing.Row:
-    """A run beside the base, whose parameters and predictions are given."""
+def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing.Row:
+    """A run beside the base, of which its parameters are given and on what it was tested."""
     changed = [
-        f"{name}: {'null' if value is None else value}"
+        f"{name}: {'null' if value is None else place(value)}"
         for name, _, value in reports.changed(base, read_params(run))
     ]
     found = accuracy(run)
     if stale := run.stale():
         note = f"not run since {', '.join(stale)} changed"
         return comparing.Row(run.name, changed, {}, note=note)
-    second = predictions(run)
-    if first is None or second is None:
+    second = tested(run, read_test(run))
+    if different := reports.unlike(first, second):
+        return comparing.Row(run.name, changed, found, note=different.note)
+    if first.predictions is None or second.predictions is None:
         return comparing.Row(run.name, changed, found, note="predictions are missing")
-    if reports.unlike(first, second):
-        return comparing.Row(run.name, changed, found, note="other test pictures")
-    pair = reports.pair(first, second, MODEL)
+    pair = reports.pair(first.predictions, second.predictions, MODEL)
     drawn = metrics.resamples(pair.labels, reports.SEED)
     difference = metrics.compare(pair.labels, pair.before, pair.after, drawn)
-    return comparing.Row(run.name, changed, found, difference)
+    note = "identical" if reports.identical(pair) else ""
+    return comparing.Row(run.name, changed, found, difference, note)
 
 
 def chosen(given: Sequence[str], base: str) -> list[str]:
@@ -81,7 +81,7 @@ def gather(base_name: str, names: Sequence[str]) -> tuple[list[comparing.Row], l
     """A row a run, the base first, and what was looked for in vain."""
     missing: list[str] = []
     with opened(base_name) as base:
-        params, first = read_params(base), predictions(base)
+        params, first = read_params(base), tested(base, read_test(base))
         rows = [comparing.Row(base.name, ["(the base)"], accuracy(base))]
         for name in names:
             with opened(name) as run:

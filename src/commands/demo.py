@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import workspace
+from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.evaluation.inference import Classifier
 
@@ -35,11 +36,9 @@ SETTINGS = (
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
-    return parser.parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--port", type=whole(1, 65_535), default=PORT, help="default: %(default)s")
+    return parser.read()
 
 
 def check(port: int) -> None:
@@ -56,7 +55,7 @@ def check(port: int) -> None:
     try:
         with socket.create_server((ADDRESS, port)):
             pass
-    except (OSError, OverflowError):
+    except OSError:
         raise ThawError(
             f"--port {port} can't be had on {ADDRESS}; give another from 1024 to 65535"
         ) from None

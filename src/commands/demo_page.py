@@ -80,7 +80,7 @@ def show(name: str, content: BytesIO) -> None:
     asked = st.selectbox(
         "Heat map of", model.classes, index=best, help="Grad-CAM: brighter speaks more for it"
     )
-    for label in order[:SHOWN].tolist():
+    for label in sorted(order[:SHOWN].tolist()):
         st.progress(float(shares[label]), f"{plain(model.classes[label])}: {shares[label]:.1%}")
     with right, st.spinner("drawing the heat map"):
         label = model.classes.index(asked)

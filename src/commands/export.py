@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import workspace
+from thaw.core.arguments import Parser
 from thaw.core.cores import available
 from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
@@ -89,16 +90,14 @@ class Measured:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "formats",
         nargs="*",
         metavar="FORMAT",
         help=f"of {', '.join(FORMATS)}; all if none is given",
     )
-    return parser.parse_args()
+    return parser.read()
 
 
 def check(formats: Sequence[str]) -> None:

@@ -15,11 +15,12 @@ import pandas as pd
 from PIL import Image
 
 import workspace
+from thaw.core.arguments import Parser, whole
 from thaw.core.progress import track
 from thaw.drawing import summary
 from thaw.evaluation import metrics
 from thaw.evaluation.inference import Classifier
-from thaw.evaluation.record import COMPARED, TITLES, Evaluation, Groups
+from thaw.evaluation.record import COMPARED, TITLES, Evaluation, Groups, whose
 from thaw.files import tables
 from thaw.files.serialize import write_text
 from thaw.pictures import decoding
@@ -45,31 +46,23 @@ SECTIONS = {
 
 
 def arguments() -> argparse.Namespace:
-    def count(text: str) -> int:
-        number = int(text)
-        if number < 0:
-            raise ValueError
-        return number
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "--pictures",
-        type=count,
+        type=whole(0),
         default=MOST,
         metavar="N",
         help="show no more than N test pictures, mistakes first (default: %(default)s)",
     )
     parser.add_argument(
         "--heat-maps",
-        type=count,
+        type=whole(0),
         default=HEAT_MAPS,
         metavar="N",
         help="for the N most confident mistakes (default: %(default)s); with 0, TensorFlow isn't "
         "imported",
     )
-    return parser.parse_args()
+    return parser.read()
 
 
 def read_numbers(name: str) -> pd.DataFrame:
@@ -96,7 +89,7 @@ def warnings(now: Revision) -> list[str]:
     ]
 
 
-def charts() -> list[dict[str, Any]]:
+def charts(positive: str | None) -> list[dict[str, Any]]:
     head, model = read_numbers("head"), read_numbers("model")
     starts = len(head) if len(head) and len(model) else None
     history = pd.concat([head, model])
@@ -116,7 +109,7 @@ def charts() -> list[dict[str, Any]]:
         across, up = columns
         found.append(
             {
-                "title": title,
+                "title": f"{title}, {whose('roc_auc', positive)}",
                 "about": f"{title} of both models on the test pictures",
                 "spec": pages.curve(points, across, up, (columns[across], columns[up])),
             }
@@ -197,11 +190,12 @@ def tiles(tested: Evaluation) -> list[dict[str, str]]:
         (SHOWN, "roc_auc", ".3f"),
     ):
         low, high = tested.intervals[key][metric]
+        about = f"{of}; " if (of := whose(metric, tested.positive)) else ""
         found.append(
             {
                 "name": f"{TITLES[metric]}, {COMPARED[key]}",
                 "value": f"{tested.scores[key][metric]:{form}}",
-                "below": f"95 % interval {low:{form}} to {high:{form}}",
+                "below": f"{about}95 % interval {low:{form}} to {high:{form}}",
             }
         )
     classes = [
@@ -214,7 +208,11 @@ def tiles(tested: Evaluation) -> list[dict[str, str]]:
 
 def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]:
     return [
-        (name, int(each["pictures"]), [f"{groups[key][name]['accuracy']:.1%}" for key in COMPARED])
+        (
+            name or "no subgroup",
+            int(each["pictures"]),
+            [f"{groups[key][name]['accuracy']:.1%}" for key in COMPARED],
+        )
         for name, each in groups["head"].items()
     ]
 
@@ -227,7 +225,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     labels = np.array([classes.index(label) for label in found.labels.values()])
     tested = Evaluation.of(workspace.read_json(workspace.METRICS / "test.json"))
     scores, intervals, groups = tested.scores, tested.intervals, tested.groups
-    drawn = charts()
+    drawn = charts(tested.positive)
     pictures, heated = gallery(classes, found.probabilities, given)
     about = f"{len(pictures)} of {len(labels)} test pictures"
     if len(pictures) < len(labels):
@@ -250,7 +248,9 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "models": list(COMPARED.values()),
         "model_keys": [(1, "fine-tuned"), (0, "head only")],
         "metrics": pages.scores(
-            [scores[key] for key in COMPARED], [intervals[key] for key in COMPARED]
+            [scores[key] for key in COMPARED],
+            [intervals[key] for key in COMPARED],
+            tested.positive,
         ),
         "groups": [
             (title, group_rows(groups[kind]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError, one_line
 from thaw.core.progress import track
 from thaw.evaluation.inference import Classifier, Result
@@ -22,9 +23,7 @@ from thaw.files.walking import walk
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "paths",
         nargs="+",
@@ -38,7 +37,7 @@ def arguments() -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON list, for programs")
     form.add_argument("--csv", action="store_true", help="CSV, for programs and spreadsheets")
-    return parser.parse_args()
+    return parser.read()
 
 
 def pictures(paths: Iterable[Path]) -> list[Path]:

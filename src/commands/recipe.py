@@ -21,6 +21,7 @@ from typing import Any
 
 import workspace
 from thaw.core import params
+from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError
 from thaw.files import catalogues
 from thaw.review import recipes
@@ -29,9 +30,7 @@ WIDEST = 100  # columns of the list, in a wider terminal too
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("recipe", nargs="?", help="a file of recipes/, without .yaml")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
     parser.add_argument("--name", help="of the experiment, instead of the recipe's")
@@ -42,7 +41,7 @@ def arguments() -> argparse.Namespace:
         help="other parameters as one text, quoted as in a shell, as `make recipe` passes SET on",
     )
     parser.add_argument("--md", action="store_true", help="the list as a Markdown table")
-    return parser.parse_args()
+    return parser.read()
 
 
 def main() -> None:

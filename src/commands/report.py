@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 import workspace
+from thaw.core.arguments import Parser
 from thaw.drawing import markdown, plots
 from thaw.evaluation.record import COMPARED
 from thaw.files import dialects, tables
@@ -33,6 +34,7 @@ TILE = 160  # pixels
 SHOWN = 12  # pictures of each kind of flip
 MODEL = "fine_tuned"  # whose confusion and flips are shown
 NO_PAIRS = "no paired test. A change is called chance where the intervals of both overlap."
+IDENTICAL = "Identical: both give every test picture the same probabilities."
 ONE_IS_MISSING = "Not drawn: one of them is missing."
 Runs = tuple[Revision, Revision]
 Predictions = tuple[reports.Predictions, reports.Predictions]
@@ -43,12 +45,10 @@ def picture(path: Path) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("base", nargs="?", default="main", help="default: %(default)s")
     parser.add_argument("head", nargs="?", default=WORKSPACE, help="default: %(default)s")
-    return parser.parse_args()
+    return parser.read()
 
 
 def mapping(found: object) -> dict[str, Any]:
@@ -66,12 +66,33 @@ def read_metrics(run: Revision, name: str) -> dict[str, Any]:
     return run.read(path, lambda text: mapping(json.loads(text))) or {}
 
 
-def read_scores(run: Revision) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scores and their intervals on the test pictures, by model."""
+def read_test(run: Revision) -> dict[str, Any]:
+    """What its test pictures say of a run, empty where it isn't there."""
     if run.has(workspace.METRICS / "intervals.json"):  # a run of before the end of 2026
-        return read_metrics(run, "evaluation"), read_metrics(run, "intervals")
-    found = read_metrics(run, "test")
-    return found.get("scores", {}), found.get("intervals", {})
+        return {
+            "scores": read_metrics(run, "evaluation"),
+            "intervals": read_metrics(run, "intervals"),
+        }
+    return read_metrics(run, "test")
+
+
+def tested(run: Revision, found: dict[str, Any]) -> reports.Tested:
+    """On what a run was tested, from what `read_test` gives."""
+    known = predictions(run)
+    groups = found.get("groups", {}).get("label", {}).get("head", {})
+    return reports.Tested(
+        read_params(run).get("dataset"),
+        frozenset(known.classes if known else groups),
+        found.get("test_set", ""),
+        known,
+    )
+
+
+def positive(found: dict[str, Any], run: reports.Tested) -> str | None:
+    """The class whose precision and recall a run gives; of an older run, the second of two."""
+    if "positive" in found or run.predictions is None or len(run.classes) != 2:
+        return found.get("positive")
+    return run.predictions.classes[1]
 
 
 def history(text: str) -> pd.DataFrame:
@@ -89,11 +110,6 @@ def predictions(run: Revision) -> reports.Predictions | None:
     return run.read(workspace.PREDICTIONS, reports.predictions)
 
 
-def read_predictions(runs: Runs) -> Predictions | None:
-    before, after = map(predictions, runs)
-    return (before, after) if before and after else None
-
-
 def compare_parameters(runs: Runs, columns: list[str]) -> str:
     before, after = (read_params(run) for run in runs)
     parts = [reports.parameters(before, after, columns)]
@@ -107,23 +123,56 @@ def compare_parameters(runs: Runs, columns: list[str]) -> str:
     return "\n\n".join(parts)
 
 
-def compare_metrics(runs: Runs, columns: list[str], found: Predictions | None) -> str:
-    scores, intervals = zip(*map(read_scores, runs), strict=True)
-    different = reports.unlike(*found) if found else "The predictions of one are missing"
+def compare_metrics(
+    found: list[dict[str, Any]], both: list[reports.Tested], columns: list[str]
+) -> str:
+    """Scores of both runs, and a verdict where they were tested on the same pictures.
+
+    Args:
+        found: as `read_test` gives it.
+        both: on what they were tested.
+        columns: their titles.
+    """
+    different = reports.unlike(*both)
+    pairs = paired(both)
     if different:
-        parts = [f"{different}: {NO_PAIRS}"]
-    else:
+        parts = [f"{different.sentence}: these runs can't be compared, so there is no verdict."]
+    elif pairs:
         parts = ["Where nothing but chance is at work, one change in twenty looks like more."]
+    else:
+        parts = [f"The predictions of one are missing: {NO_PAIRS}"]
+    positives = [positive(*each) for each in zip(found, both, strict=True)]
+    if positives[0] != positives[1] and not different:
+        of = " and ".join(
+            f"{'the mean over the classes' if name is None else f'of {markdown.code(name)}'} {when}"
+            for name, when in zip(positives, ("before", "after"), strict=True)
+        )
+        parts.append(
+            f"Precision, recall, F1, ROC AUC and average precision are {of}: they aren't compared."
+        )
     for model, title in reversed(COMPARED.items()):
         parts.append(f"### {title.capitalize()}")
-        within = [each.get(model, {}) for each in intervals]
-        noise = reports.unpaired_noise(within[0], within[1])
-        if found and not different:
-            noise, comparison = reports.paired_noise(reports.pair(*found, model))
-            parts.append(reports.verdict(comparison, len(found[0].labels)))
-        values = [each.get(model, {}) for each in scores]
-        parts.append(reports.scores(values, within, noise, columns))
+        within = [each.get("intervals", {}).get(model, {}) for each in found]
+        noise = None if different else reports.unpaired_noise(within[0], within[1])
+        if pairs:
+            pair = reports.pair(*pairs, model)
+            if reports.identical(pair):
+                parts.append(IDENTICAL)
+                noise = {}
+            else:
+                name = positives[0]
+                at = None if name is None else pairs[0].classes.index(name)
+                noise, comparison = reports.paired_noise(pair, at)
+                parts.append(reports.verdict(comparison, len(pair.labels)))
+        values = [each.get("scores", {}).get(model, {}) for each in found]
+        parts.append(reports.scores(values, within, noise, positives, columns))
     return "\n\n".join(parts)
+
+
+def paired(both: list[reports.Tested]) -> Predictions | None:
+    """The predictions of both runs, where they are of the same pictures."""
+    before, after = (each.predictions for each in both)
+    return (before, after) if before and after and not reports.unlike(*both) else None
 
 
 def compare_numbers(runs: Runs, columns: list[str]) -> str:
@@ -155,23 +204,26 @@ def draw_confusion(runs: Runs, folder: Path) -> str:
     )
     if before is None or after is None:
         return ONE_IS_MISSING
-    classes = list(dict.fromkeys([*before.index.unique("actual"), *after.index.unique("actual")]))
-    cells = pd.MultiIndex.from_product([classes, classes])
-    side = len(classes)
-    counts = [
-        (title, found.reindex(cells, fill_value=0).to_numpy(np.int64).reshape(side, side))
-        for title, found in (("Before", before), ("After", after))
-    ]
+    matrices = [matrix(title, found) for title, found in (("Before", before), ("After", after))]
     path = folder / "confusion_matrices.png"
-    plots.confusion_matrices(counts, classes, path)
+    plots.confusion_matrices(matrices, path)
     return picture(path)
 
 
-def show_flips(runs: Runs, found: Predictions | None, folder: Path) -> str:
+def matrix(title: str, found: pd.Series) -> plots.Matrix:
+    """A run's own classes, in its own order."""
+    classes = list(dict.fromkeys([*found.index.unique(0), *found.index.unique(1)]))
+    cells = pd.MultiIndex.from_product([classes, classes])
+    counts = found.reindex(cells, fill_value=0).to_numpy(np.int64)
+    return plots.Matrix(title, counts.reshape(len(classes), len(classes)), classes)
+
+
+def show_flips(runs: Runs, both: list[reports.Tested], folder: Path) -> str:
+    found = paired(both)
     if not found:
-        return "Not compared: the predictions of one of them are missing."
-    if different := reports.unlike(*found):
-        return f"Not compared: {different[0].lower()}{different[1:]}."
+        different = reports.unlike(*both)
+        why = different.sentence if different else "The predictions of one are missing"
+        return f"Not compared: {why[0].lower()}{why[1:]}."
     pair = reports.pair(*found, MODEL)
     flips = reports.flips(pair, list(found[0].labels), found[0].classes)
     if not flips:
@@ -213,18 +265,29 @@ def draw_flips(runs: Runs, flips: list[reports.Flip], path: Path) -> bool:
     return bool(tiles)
 
 
+def same_commit(runs: Runs) -> bool:
+    revs = [None if run.name == WORKSPACE else run.repo.get_rev() for run in runs]
+    return revs[0] == revs[1] is not None
+
+
 def write(runs: Runs, folder: Path) -> None:
     columns = [f"{when}: {run.title}" for when, run in zip(("before", "after"), runs, strict=True)]
-    found = read_predictions(runs)
+    title = f"# From {runs[0].title} to {runs[1].title}"
+    if same_commit(runs):
+        sentence = "Identical: both names mean the same commit."
+        write_text(folder / "report.md", f"{title}\n\n{sentence}\n")
+        return
+    found = [read_test(run) for run in runs]
+    both = [tested(*each) for each in zip(runs, found, strict=True)]
     sections = {
         "Parameters": compare_parameters(runs, columns),
-        "Test pictures": compare_metrics(runs, columns, found),
+        "Test pictures": compare_metrics(found, both, columns),
         "Data and training": compare_numbers(runs, columns),
         "Learning curves": draw_curves(runs, folder),
         "Confusion matrices of the fine-tuned model": draw_confusion(runs, folder),
-        "Predictions of the fine-tuned model that changed": show_flips(runs, found, folder),
+        "Predictions of the fine-tuned model that changed": show_flips(runs, both, folder),
     }
-    parts = [f"# From {runs[0].title} to {runs[1].title}"]
+    parts = [title]
     missing = dict.fromkeys(sentence for run in runs for sentence in run.missing)
     if missing:
         parts.append("\n".join(f"- Missing: {sentence}." for sentence in missing))

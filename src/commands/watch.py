@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 import workspace
+from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError
 from thaw.files import tables
 from thaw.review import terminal
@@ -54,12 +55,10 @@ class State:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--once", action="store_true", help="draw them as they are, and end")
     parser.add_argument("--experiment", action="store_true", help="of one that runs in a copy")
-    return parser.parse_args()
+    return parser.read()
 
 
 def newest_copy() -> Path:

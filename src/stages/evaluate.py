@@ -4,6 +4,7 @@ Metrics are those of both models on the validation and the test pictures. All el
 pictures.
 """
 
+import hashlib
 from dataclasses import asdict
 
 import numpy as np
@@ -36,12 +37,26 @@ def predict(model: str, part: str, rows: pd.DataFrame) -> metrics.Array:
     return np.stack(found).astype(np.float64)
 
 
+def digest(rows: pd.DataFrame) -> str:
+    """SHA-256 of pictures: names, labels and contents, in the order of their names."""
+    found = hashlib.sha256()
+    for path, label in sorted(zip(rows["path"], rows["label"], strict=True)):
+        content = hashlib.sha256((workspace.IMAGES / path).read_bytes()).hexdigest()
+        found.update(f"{path}\0{label}\0{content}\n".encode())
+    return found.hexdigest()
+
+
 def write_curves(
-    name: str, labels: metrics.Labels, probabilities: metrics.Array, classes: list[str]
+    name: str,
+    labels: metrics.Labels,
+    probabilities: metrics.Array,
+    classes: list[str],
+    positive: int | None,
 ) -> None:
     for kind, columns in (("roc", ("fpr", "tpr")), ("pr", ("recall", "precision"))):
-        points = comparison.curve(kind, labels, probabilities)
-        write_csv(workspace.PLOTS / f"{kind}_{name}.csv", (*columns, "threshold"), points)
+        points = comparison.curve(kind, labels, probabilities, positive)
+        known = (*columns, "threshold")[: len(points[0])]
+        write_csv(workspace.PLOTS / f"{kind}_{name}.csv", known, points)
     table = metrics.confusion(labels, probabilities.argmax(axis=1), len(classes))
     cells = [(classes[a], classes[b], int(count)) for (a, b), count in np.ndenumerate(table)]
     write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted", "pictures"), cells)
@@ -50,35 +65,46 @@ def write_curves(
 def main() -> None:
     params = workspace.read_params()
     classes: list[str] = workspace.read_dataset()["classes"]
+    positive = workspace.check_positive(params, classes)
     split = tables.read(workspace.SPLIT)
     rows = {part: split[split["split"] == part] for part in ("train", *PARTS)}
     labels = {part: rows[part]["label"].map(classes.index).to_numpy() for part in PARTS}
     found = {part: {model: predict(model, part, rows[part]) for model in FILES} for part in PARTS}
     scores = {
-        part: {model: metrics.scores(labels[part], found[part][model]) for model in FILES}
+        part: {model: metrics.scores(labels[part], found[part][model], positive) for model in FILES}
+        for part in PARTS
+    }
+    judged = params.positive or (classes[1] if len(classes) == 2 else None)
+    decisive = {
+        part: {
+            model: {name: scores[part][model][name] for name in record.DECISIVE}
+            for model in reversed(FILES)
+        }
         for part in PARTS
     }
     write_json(
         workspace.METRICS / "evaluation.json",
-        {
-            part: {
-                model: {name: scores[part][model][name] for name in record.DECISIVE}
-                for model in reversed(FILES)
-            }
-            for part in PARTS
-        },
+        decisive | ({"positive": judged} if judged else {}),
     )
     tested = comparison.evaluate(
-        labels["test"], found["test"], scores["test"], rows["test"], params.seed
+        labels["test"],
+        found["test"],
+        scores["test"],
+        rows["test"],
+        params.seed,
+        classes=classes,
+        positive=judged,
+        test_set=digest(rows["test"]),
     )
     write_json(workspace.METRICS / "test.json", asdict(tested))
     write_text(workspace.METRICS / "evaluation.md", summary.text(tested))
     for model, shares in found["test"].items():
-        write_curves(model, labels["test"], shares, classes)
+        write_curves(model, labels["test"], shares, classes, positive)
     confusions = [
-        (record.COMPARED[model].capitalize(), np.array(tested.confusion[model])) for model in FILES
+        plots.Matrix(title.capitalize(), np.array(tested.confusion[model]), classes)
+        for model, title in record.COMPARED.items()
     ]
-    plots.confusion_matrices(confusions, classes, workspace.PLOTS / "confusion.png")
+    plots.confusion_matrices(confusions, workspace.PLOTS / "confusion.png")
     before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))
     starts = len(before) if len(after) else None
     plots.learning_curves(

@@ -1,5 +1,7 @@
 """Stage `extract_features`: run the frozen layers once over every view: data/features/."""
 
+import sys
+
 import workspace
 from thaw.core.params import plain
 from thaw.features import cache
@@ -44,7 +46,18 @@ def main() -> None:
     for name, views in (("train", cached_views), ("validation", 0)):
         part = split[split["split"] == name]
         paths = part["path"].tolist()
-        cache.extract(session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name)
+        cut = cache.extract(
+            session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name
+        )
+        if cut:
+            print(
+                f"note: {name}: {cut:,} values of {facts.boundary_name} are beyond "
+                f"{cache.FLOAT16_MAX:,.0f}, the largest that the cache's float16 holds, and were "
+                "cut to it: fine-tuning learns from other values than the model computes; give "
+                "another cache.layer, or pixels",
+                file=sys.stderr,
+            )
         labels[name] = part["label"].map(facts.classes.index).tolist()
-        print(f"{name}: {max(views, 1)} views of {len(paths)} pictures")
+        drawn = "1 view" if views < 2 else f"{views} views"
+        print(f"{name}: {drawn} of {len(paths)} pictures")
     cache.write_facts(facts, labels, workspace.FEATURES)

@@ -9,7 +9,7 @@ import yaml
 import workspace
 from thaw.core.params import Params, plain
 from thaw.drawing import card, summary
-from thaw.drawing.markdown import code
+from thaw.drawing.markdown import code, place
 from thaw.evaluation.record import TITLES, Evaluation
 from thaw.files import catalogues
 from thaw.files.serialize import write_text
@@ -45,7 +45,7 @@ def weights(params: Params) -> str:
             f"{code(params.weights)}: {known['about']}; {code(known['source'])}; "
             f"licence: {known.get('licence', 'not stated')}"
         )
-    return code(params.weights)
+    return code(place(params.weights))
 
 
 def logits(classes: list[str]) -> str:
@@ -91,7 +91,7 @@ def main() -> None:
     subgroups = card.by_subgroup(tested.groups["subgroup"]["fine_tuned"])
     tuned = tested.scores["fine_tuned"]
     source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
-    chosen = params.model_dump(exclude={"cores"})
+    chosen = {name: place(each) for name, each in params.model_dump(exclude={"cores"}).items()}
     text = card.render(
         {
             "title": dataset["title"],
@@ -102,7 +102,7 @@ def main() -> None:
             "image_size": params.image_size,
             "logits": logits(classes),
             "averaged": averaged(params),
-            "source": code(source),
+            "source": code(place(source)),
             "licence": dataset["licence"],
             "citation": dataset["citation"] or "none",
             "weights": weights(params),
@@ -113,13 +113,13 @@ def main() -> None:
             "screened": screened(split),
             "scores": [
                 (
-                    title,
+                    summary.title(name, tested.positive),
                     *(
                         summary.score(tested.scores[m][name], tested.intervals[m][name])
                         for m in SHOWN
                     ),
                 )
-                for name, title in TITLES.items()
+                for name in TITLES
             ],
             "verdict": summary.verdict(tested.fine_tuning),
             "by_class": by_class,

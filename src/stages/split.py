@@ -15,7 +15,9 @@ def main() -> None:
     pictures = tables.read(workspace.LABELS)
     for line in effects.split_notes(params.split.held_out, params.split.test, {*pictures["part"]}):
         print(f"note: {line}")
-    published = workspace.read_dataset()["split"]
+    dataset = workspace.read_dataset()
+    workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
+    published = dataset["split"]
     content, bad = screen(
         pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES, params.bit_depth
     )
@@ -30,7 +32,11 @@ def main() -> None:
     table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
     rows = table[[*splits.COLUMNS]].itertuples(index=False, name=None)
     write_csv(workspace.SPLIT, splits.COLUMNS, rows)
-    counts = splits.counts(divided.split, dict(zip(good["path"], good["label"], strict=True)))
+    known = splits.counts(divided.split, dict(zip(good["path"], good["label"], strict=True)))
+    counts = {
+        part: {name: by_class[name] for name in dataset["classes"] if name in by_class}
+        for part, by_class in known.items()
+    }
     write_json(
         workspace.METRICS / "split.json",
         {

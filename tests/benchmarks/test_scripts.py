@@ -60,13 +60,11 @@ def in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The pipeline with seed 2, but the views of seed 1."""
+    """The pipeline with seed 2."""
     made = Run(tmp_path_factory.mktemp("run"))
     made.params |= NETWORK
     made.stages("download", "weights")
-    made.stages("split", seed=2)
-    made.stages("extract_features", seed=1)
-    made.stages(*TRAINING, seed=2)
+    made.stages("split", "extract_features", *TRAINING, seed=2)
     return made
 
 
@@ -77,6 +75,24 @@ def test_a_seed_gives_what_the_pipeline_gives_with_it(run: Run, tmp_path: Path) 
     assert {model: scores for model, (scores,) in found.items()} == expected
     for path in (run.folder / "data/features").iterdir():
         assert (made.folder / "data/features" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"augment": {"views": 1}}, False),
+        ({"augment": {"rotation": 0.1}}, False),
+        ({"augment": {"rotation": 0.1}, "cache": {"layer": "pixels"}}, True),
+    ],
+)
+def test_only_views_that_all_seeds_have_are_computed_once(
+    tmp_path: Path, changes: dict[str, dict[str, object]], expected: bool
+) -> None:
+    params = workspaces.merged()
+    for group, values in changes.items():
+        params[group] |= values
+    assert seeds.shared(workspaces.Workspace(tmp_path, params)) is expected
 
 
 def test_without_data_seeds_says_what_makes_it(tmp_path: Path) -> None:

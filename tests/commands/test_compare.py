@@ -4,12 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
 from repository import Repository
 from thaw.evaluation.record import Comparison
 from thaw.review import comparing
+from thaw.review.revisions import Revision
 from written import restored, write_run, write_two
 
 
@@ -65,6 +67,25 @@ def test_what_was_not_run_since_has_no_figures(repository: Repository) -> None:
 def test_other_test_pictures_are_not_compared(repository: Repository) -> None:
     write_run(repository, wrong={1}, pictures=30)
     assert "other test pictures" in compare(repository, "workspace")
+
+
+def test_what_can_not_be_compared_says_why(repository: Repository) -> None:
+    path = repository.path / "metrics/test.json"
+    path.write_text(path.read_text().replace("40 pictures", "pets"))
+    repository.edit({"dataset": "pets"})
+    with mock.patch.object(Revision, "stale", return_value=[]):
+        line = compare(repository, "workspace").splitlines()[3]
+        assert line.endswith("another dataset")
+        path = repository.path / "data/predictions.csv"
+        path.write_text(path.read_text().replace("moss", "cat"))
+        assert "other classes" in compare(repository, "workspace")
+
+
+def test_the_same_run_twice_is_identical(repository: Repository) -> None:
+    line = compare(repository, "bolder", "--base", "bolder").splitlines()[3]
+    assert line.split() == ["bolder", *["90.0", "92.5"] * 2, "identical"]
+    (row,) = list(csv.DictReader(io.StringIO(compare(repository, "main", "--csv"))))[1:]
+    assert (float(row["difference"]), row["note"]) == (0, "identical")
 
 
 def test_a_run_of_the_layout_before_shows_its_test_pictures(repository: Repository) -> None:

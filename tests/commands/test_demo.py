@@ -220,10 +220,18 @@ def test_without_a_model_nothing_is_served(run: Run, tmp_path: Path, gone: str) 
     assert re.fullmatch(rf"error: models/{gone} is missing; run `dvc repro`.*\n", printed)
 
 
-@pytest.mark.parametrize("wanted", ["taken", "99999", "-1"])
-def test_a_port_that_can_not_be_had(run: Run, wanted: str) -> None:
+@pytest.mark.parametrize("wanted", ["99999", "-1", "abc"])
+def test_a_port_that_is_none(run: Run, wanted: str) -> None:
+    process = command(run.folder, "--port", wanted)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    sentence = f"error: --port: {wanted}: give a whole number from 1 to 65535; "
+    assert printed == f"{sentence}`python src demo --help` shows what it takes\n"
+
+
+def test_a_port_that_can_not_be_had(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = str(taken.getsockname()[1]) if wanted == "taken" else wanted
+        number = str(taken.getsockname()[1])
         process = command(run.folder, "--port", number)
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1

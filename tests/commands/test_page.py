@@ -259,8 +259,8 @@ def test_what_is_missing_is_named_and_the_page_kept(
 
 
 def test_a_number_that_is_none_is_refused(repository: Repository) -> None:
-    printed = page_of(repository, "--heat-maps", "-1", code=2)
-    assert "--heat-maps: invalid" in printed
+    printed = page_of(repository, "--heat-maps", "-1", code=1)
+    assert printed.startswith("error: --heat-maps: -1: give a whole number from 0; ")
 
 
 def test_the_card_says_how_to_load_the_model(repository: Repository, tmp_path: Path) -> None:

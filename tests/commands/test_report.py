@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import report as command
 from places import ROOT
 from repository import Repository
 from thaw.files.serialize import write_text
@@ -36,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repository(made: Repository) -> Iterator[Repository]:
-    with restored(made, "*.yaml", "metrics/*.json", "plots/*.csv"):
+    with restored(made, "*.yaml", "metrics/*.json", "plots/*.csv", "data/predictions.csv"):
         yield made
 
 
@@ -66,7 +67,9 @@ def test_the_workspace_beside_main(repository: Repository) -> None:
     assert row(text, "cross-entropy")[2].endswith(" better")
     assert "8 went from wrong to right and 1 from right to wrong" in text
     head = text[text.index("### Head only") :]
-    assert row(head, "accuracy")[2:] == ["0.0000 same", "[0.0000, 0.0000]", "can be chance"]
+    assert "Identical: both give every test picture the same probabilities." in head
+    assert row(head, "accuracy")[2:] == ["0.0000 same", "–", "–"]
+    assert len(row(text, "recall of `rusty iron`")) == 5
     assert text.index("### Right to wrong: 1") < text.index("### Wrong to right: 8")
     flip = ["`rusty iron`", "`rusty iron` 86.1%", "`moss` 93.9%"]
     assert row(text, "`rusty iron/39.png`") == flip
@@ -98,16 +101,52 @@ def test_a_revision_beside_an_experiment_says_the_same(repository: Repository) -
 
 
 def test_a_run_beside_itself(repository: Repository) -> None:
-    text = report(repository, "main", "main")
-    assert "No parameter changed." in text
-    assert "None of them changed." in text
-    assert "No prediction changed." in text
-    assert not (repository.path / "report/flipped.csv").exists()
+    for other in ("main", "HEAD"):
+        text = report(repository, "main", other)
+        assert text.endswith("\n\nIdentical: both names mean the same commit.\n")
+        assert len(text.splitlines()) == 3
+        assert [path.name for path in (repository.path / "report").iterdir()] == ["report.md"]
+
+
+def put(repository: Repository, name: str, *replaced: tuple[str, str]) -> None:
+    path = repository.path / name
+    text = path.read_text()
+    for old, new in replaced:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def test_another_order_of_classes_and_another_positive_one(repository: Repository) -> None:
+    """The report keeps each run's order, and compares no recall of different classes."""
+    put(repository, "metrics/test.json", ('"positive": "rusty iron"', '"positive": "moss"'))
+    text = report(repository)
+    assert "are of `rusty iron` before and of `moss` after: they aren't compared." in text
+    assert row(text, "recall")[2:] == ["–", "–", "–"]
+    assert row(text, "accuracy")[2] == "+0.1750 better"
+    cells = "rusty iron,rusty iron,3\nrusty iron,moss,1\nmoss,moss,4\n"
+    found = command.matrix("After", command.confusion(f"actual,predicted,pictures\n{cells}"))
+    assert found.classes == ["rusty iron", "moss"]
+    assert found.counts.tolist() == [[3, 1], [0, 4]]
+
+
+def test_other_classes_are_not_compared(repository: Repository) -> None:
+    put(repository, "metrics/test.json", ("moss", "cat"), ("40 pictures", "pets"))
+    for name in ("data/predictions.csv", "plots/confusion_fine_tuned.csv"):
+        put(repository, name, ("moss", "cat"))
+    text = report(repository)
+    assert (
+        "The classes differ (`moss`, `rusty iron` before; `cat`, `rusty iron` after): these runs "
+        "can't be compared, so there is no verdict."
+    ) in text
+    assert "chance" not in text
+    assert "better" not in text
+    assert "Not compared: the classes differ" in text
 
 
 def test_what_was_not_pushed_is_said(repository: Repository, tmp_path: Path) -> None:
     other = clone(repository, tmp_path)
-    text = report(other, "main", "HEAD")
+    text = report(other, "main")
     commit = repository.run("git", "rev-parse", "--short=7", "main").strip()
     assert (
         f"- Missing: `data/predictions.csv` of `main` ({commit}) is neither in the cache here nor "
@@ -134,18 +173,17 @@ def test_what_was_pushed_is_fetched_and_pictures_that_were_not_are_said(
     assert (other.path / "report/right_to_wrong.png").exists()
 
 
-def test_other_test_pictures_are_compared_by_intervals(repository: Repository) -> None:
+def test_other_test_pictures_are_not_compared(repository: Repository) -> None:
     path = repository.path / "data/predictions.csv"
-    kept = path.read_text()
-    path.write_text("".join(kept.splitlines(keepends=True)[:-2]))
-    try:
-        text = report(repository)
-    finally:
-        path.write_text(kept)
-    assert "The test pictures differ (40 before, 38 after, 38 the same): no paired test." in text
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    put(repository, "metrics/test.json", ("40 pictures", "38 pictures"))
+    text = report(repository)
+    differ = "The test pictures differ (40 before, 38 after, 38 of the same name and class)"
+    assert f"{differ}: these runs can't be compared, so there is no verdict." in text
     assert "Not compared: the test pictures differ" in text
     assert "McNemar" not in text
-    assert row(text, "accuracy")[3] == "–"
+    assert "chance" not in text
+    assert len(row(text, "accuracy")) == 2
 
 
 def test_parameters_that_were_not_run_are_said(repository: Repository) -> None:
@@ -159,14 +197,14 @@ def test_parameters_that_were_not_run_are_said(repository: Repository) -> None:
     [
         (["nonsense"], "error: nonsense is no Git revision and no DVC experiment here; give one"),
         (["main", "nonsense"], "error: nonsense is no Git revision"),
-        (["--option"], "unrecognized arguments"),
+        (["--option"], "error: --option: there is no such option; `python src report --help`"),
     ],
 )
 def test_a_wrong_name_is_a_sentence_and_the_last_report_stays(
     repository: Repository, words: list[str], sentence: str
 ) -> None:
     write_text(repository.path / "report/report.md", "kept")
-    printed = report(repository, *words, code=1 + words[0].startswith("-"))
+    printed = report(repository, *words, code=1)
     assert sentence in printed
     assert "Traceback" not in printed
     assert (repository.path / "report/report.md").read_text() == "kept"

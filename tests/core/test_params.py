@@ -22,6 +22,7 @@ bit_depth: file
 image_size: 224
 fine_tune_at: 100
 resize: stretch
+positive: null
 average_views: false
 class_weight: none
 batch_size: 32
@@ -82,6 +83,7 @@ WRONG = {
     "fine_tune_at": ["''", "-1", "1.5", "true", "[100]", ".nan"],
     "resize": ["squeeze", "Crop", "null", "1", "true"],
     "average_views": NOT_BOOLEAN,
+    "positive": ["''", "3", "[ok]", "true", "no"],
     "class_weight": ["equal", "null", "1", "true"],
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
     "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],

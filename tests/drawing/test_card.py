@@ -36,7 +36,7 @@ def limits(confusion: list[list[int]], groups: dict[str, dict[str, float]]) -> s
 
 def test_the_class_that_is_missed_most_is_named() -> None:
     text = limits(CONFUSION, {})
-    assert "misses most of `moss`: 2 of 8 test pictures (25.0%)" in text
+    assert "Of its classes it misses `moss` most often: 2 of 8 test pictures (25.0%)" in text
     assert "18 test pictures from the same source" in text
     assert "Fewer than 30 test pictures each: `moss`, `rust`." in text
     assert "scaled and cut to 160 × 160 pixels" in text

@@ -28,7 +28,9 @@ DRAW: dict[str, Callable[[Path], None]] = {
     "depths": lambda path: plots.depths(DEPTHS, ADVICE, path),
     "curves": lambda path: plots.learning_curves(HISTORY, 2, path),
     "grid": lambda path: plots.grid(TILES, "Pictures", path),
-    "confusion": lambda path: plots.confusion_matrices([("Head", TABLE)], ["a", "b"], path),
+    "confusion": lambda path: plots.confusion_matrices(
+        [plots.Matrix("Head", TABLE, ["a", "b"])], path
+    ),
 }
 
 
@@ -78,13 +80,15 @@ def test_confusion_of_many_classes(tmp_path: Path, classes: int):
     table = np.arange(classes**2).reshape(classes, classes)
     table[0] = 0  # a class without test pictures
     names = [f"class {number}" for number in range(classes)]
-    plots.confusion_matrices([("Head", table), ("Fine", table.T)], names, tmp_path / "a.png")
+    matrices = [plots.Matrix("Head", table, names), plots.Matrix("Fine", table.T, names)]
+    plots.confusion_matrices(matrices, tmp_path / "a.png")
     height, width, _ = drawn(tmp_path / "a.png").shape
     assert width > 1.6 * height
 
 
 def test_confusion_is_darkest_where_most_pictures_are(tmp_path: Path):
-    plots.confusion_matrices([("", np.array([[40, 0], [0, 0]]))], ["a", "b"], tmp_path / "a.png")
+    one = plots.Matrix("", np.array([[40, 0], [0, 0]]), ["a", "b"])
+    plots.confusion_matrices([one], tmp_path / "a.png")
     found = drawn(tmp_path / "a.png")
     dark = np.argwhere((found[:, :, 2] > found[:, :, 0].astype(int) + 50) & (found[:, :, 0] < 50))
     assert len(dark) > 1000
@@ -114,7 +118,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, name: str):
     plots.grid(
         [plots.Tile(pixels(), f"{name} 90%\nwrong: is {name}")], name[:9], tmp_path / "a.png"
     )
-    plots.confusion_matrices([("Head", TABLE)], [name, "b"], tmp_path / "b.png")
+    plots.confusion_matrices([plots.Matrix("Head", TABLE, [name, "b"])], tmp_path / "b.png")
     assert drawn(tmp_path / "b.png").std() > 10
 
 

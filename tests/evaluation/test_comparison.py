@@ -25,11 +25,30 @@ def test_curve_of_two_classes_is_the_seconds():
     assert set(points[1:, 2]) <= set(probabilities[:, 1])
 
 
-def test_curve_of_three_classes_is_pooled():
+def test_curve_of_the_positive_class():
     labels, probabilities = sample(3, 60)
-    points = np.array(comparison.curve("roc", labels, probabilities))
-    expected = sk.roc_auc_score(np.eye(3)[labels], probabilities, average="micro")
+    points = np.array(comparison.curve("roc", labels, probabilities, 0))
+    expected = sk.roc_auc_score(labels == 0, probabilities[:, 0])
     assert sk.auc(points[:, 0], points[:, 1]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_curves_of_three_classes_are_the_mean_whose_area_is_in_the_table(ties: bool):
+    labels, probabilities = sample(3, 61)
+    if ties:  # eighths, whose sum is exactly one
+        probabilities = np.random.default_rng(0).multinomial(8, probabilities) / 8
+    scores = metrics.scores(labels, probabilities)
+    for kind in ("roc", "pr"):
+        across, up = np.array(comparison.curve(kind, labels, probabilities)).T
+        if kind == "roc":
+            assert sk.auc(across, up) == pytest.approx(scores["roc_auc"])
+            assert [across[0], up[0], across[-1], up[-1]] == [0, 0, 1, 1]
+            assert (np.diff(across) >= 0).all()
+            assert (np.diff(up) >= -1e-12).all()
+        else:
+            area = -np.sum(np.diff(across) * up[:-1])
+            assert area == pytest.approx(scores["average_precision"])
+            assert [across[0], across[-1], up[-1]] == [1, 0, 1]
 
 
 @pytest.mark.parametrize(("kind", "ends"), [("roc", [(0, 0), (1, 1)]), ("pr", [(1, 0.5), (0, 1)])])
@@ -45,12 +64,12 @@ def test_long_curve_is_thinned_and_keeps_its_ends(kind: str, ends: list[tuple[fl
 def test_by_group():
     rows = pd.DataFrame({"subgroup": ["y", "x", "y", "", "007"]}, dtype=object)
     right = np.array([True, True, False, True, False])
-    found = comparison.by_group(rows, "subgroup", right)
+    found = comparison.by_group(rows, "subgroup", ["y", "x", "", "gone", "007"], right)
     assert list(found.items()) == [
+        ("y", {"pictures": 2, "accuracy": 0.5}),
+        ("x", {"pictures": 1, "accuracy": 1.0}),
         ("", {"pictures": 1, "accuracy": 1.0}),
         ("007", {"pictures": 1, "accuracy": 0.0}),
-        ("x", {"pictures": 1, "accuracy": 1.0}),
-        ("y", {"pictures": 2, "accuracy": 0.5}),
     ]
     assert json.loads(json.dumps(found)) == found
 
@@ -69,12 +88,26 @@ def test_verdict(p_value: float, told: str):
 
 def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     labels, probabilities = sample(2, 60)
-    scores = metrics.scores(labels, probabilities)
+    scores = metrics.scores(labels, probabilities, 0)
     head = dict.fromkeys(scores, 0.25)
-    rows = pd.DataFrame({"label": ["ab"[label] for label in labels], "subgroup": ""})
+    rows = pd.DataFrame({"label": ["nok" if each == 0 else "a|b" for each in labels]})
+    rows["subgroup"] = ""
     found = {"head": probabilities, "fine_tuned": probabilities}
-    tested = comparison.evaluate(labels, found, {"head": head, "fine_tuned": scores}, rows, seed=1)
-    assert tested.groups["label"]["head"]["a"]["pictures"] == (labels == 0).sum()
+    tested = comparison.evaluate(
+        labels,
+        found,
+        {"head": head, "fine_tuned": scores},
+        rows,
+        1,
+        classes=["nok", "a|b"],
+        positive="nok",
+        test_set="x",
+    )
+    assert list(tested.groups["label"]["head"]) == ["nok", "a|b"]
+    assert tested.groups["label"]["head"]["nok"]["pictures"] == (labels == 0).sum()
+    assert tested.intervals["head"] == metrics.intervals(
+        labels, probabilities, metrics.resamples(labels, 1), 0
+    )
     assert np.sum(tested.confusion["head"]) == 60
     lines = summary.text(tested).splitlines()
     assert lines[0].startswith("Test: 60 pictures.")
@@ -82,7 +115,20 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     for name, line in zip(scores, lines[4:12], strict=True):
         low, high = tested.intervals["head"][name]
         span = f"[{low:.4f}, {high:.4f}]"
-        title = record.TITLES[name]
+        title = record.TITLES[name] + (" of `nok`" if name in record.BY_CLASS else "")
         assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
     back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
     assert summary.text(back) == summary.text(tested)
+
+
+@pytest.mark.parametrize(
+    ("name", "positive", "expected"),
+    [
+        ("recall", "a|b", "recall of <code>a&#124;b</code>"),
+        ("roc_auc", None, "ROC AUC (mean over the classes)"),
+        ("accuracy", "nok", "accuracy"),
+        ("loss", None, "cross-entropy"),
+    ],
+)
+def test_a_title_says_whose_score_it_is(name: str, positive: str | None, expected: str):
+    assert summary.title(name, positive) == expected

@@ -44,6 +44,24 @@ def test_two_classes_are_scored_by_the_second():
     assert found["recall"] == pytest.approx(sk.recall_score(labels, probabilities.argmax(axis=1)))
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("positive", [0, 1])
+def test_the_positive_class_is_held_against_the_rest(classes: int, positive: int):
+    labels, probabilities = sample(classes, count=61)
+    found = metrics.scores(labels, probabilities, positive)
+    truth, predicted = labels == positive, probabilities.argmax(axis=1) == positive
+    assert found["precision"] == pytest.approx(sk.precision_score(truth, predicted))
+    assert found["recall"] == pytest.approx(sk.recall_score(truth, predicted))
+    assert found["f1"] == pytest.approx(sk.f1_score(truth, predicted))
+    shares = probabilities[:, positive]
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, shares))
+    precision = sk.average_precision_score(truth, shares)
+    assert found["average_precision"] == pytest.approx(precision)
+    row = np.arange(61)[None]
+    resampled = metrics.resampled_scores(labels, probabilities, row, positive)
+    assert {name: value.item() for name, value in resampled.items()} == pytest.approx(found)
+
+
 def test_three_classes_are_the_mean_of_one_against_the_rest():
     labels, probabilities = sample(3)
     predicted = probabilities.argmax(axis=1)

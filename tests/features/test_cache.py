@@ -287,3 +287,17 @@ def test_facts_round_trip(tmp_path: Path, augmentation: Augmentation) -> None:
     labels = cache.read(tmp_path, "train_labels")
     assert (labels.dtype, labels.tolist()) == (np.int64, [1, 0, 1])
     assert cache.read(tmp_path, "validation_labels").shape == (0,)
+
+
+def test_values_that_float16_can_not_hold_are_counted(tmp_path: Path) -> None:
+    """A boundary of the pixels times 300: those above 218 are beyond 65,504."""
+    pictures = keras.Input((SIZE, SIZE, 3))
+    scaled = keras.layers.Rescaling(300.0)(pictures)
+    pooled = keras.layers.GlobalAveragePooling2D()(pictures)
+    session = sessions.session(onnx_export.to_onnx(keras.Model(pictures, [scaled, pooled])))
+    paths = [picture(tmp_path / f"{number}.png", number, SIZE, SIZE).name for number in (1, 2)]
+    given = np.stack([decoding.load(tmp_path / path, SIZE) for path in paths]).astype(np.float32)
+    cut = cache.extract(session, tmp_path, paths, facts(), 0, tmp_path, "train")
+    assert cut == np.count_nonzero(300 * given > 65504) > 100
+    held = cache.read(tmp_path, "train_boundary")[:, 0]
+    np.testing.assert_array_equal(held.astype(np.float32) == 65504, 300 * given >= 65504)

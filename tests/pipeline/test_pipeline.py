@@ -64,7 +64,9 @@ def test_the_metrics_are_numbers_of_this_run(repository: Repository) -> None:
     for path in (repository.path / "metrics").glob("*.json"):
         assert json.loads(path.read_text()), path
     scores = repository.json("metrics/evaluation.json")
+    assert scores.pop("positive") == "rusty iron"
     assert set(scores) == {"test", "validation"}
+    assert "| recall of `rusty iron` |" in (repository.path / "metrics/evaluation.md").read_text()
     for part in scores.values():
         for name in ("head", "fine_tuned"):
             assert set(part[name]) == set(DECISIVE)

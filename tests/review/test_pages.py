@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 from PIL import Image
 
 from helpers import pixels
@@ -50,11 +51,11 @@ def test_parameters_lie_in_their_groups() -> None:
     ]
 
 
-def rows(loss: float) -> dict[str, dict[str, object]]:
+def rows(loss: float, positive: str | None = "b") -> dict[str, dict[str, object]]:
     names = ("precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error")
     values = dict.fromkeys(("accuracy", *names), 0.5) | {"loss": loss}
     within = dict.fromkeys(values, (0.25, 0.75)) | {"loss": (loss / 2, 2 * loss)}
-    return {row["title"]: row for row in pages.scores([values, values], [within, within])}
+    return {row["title"]: row for row in pages.scores([values, values], [within, within], positive)}
 
 
 def test_a_metric_has_its_value_interval_and_bar() -> None:
@@ -70,6 +71,13 @@ def test_a_metric_has_its_value_interval_and_bar() -> None:
     assert found["accuracy"]["note"] == ""
     assert found["cross-entropy"]["note"] == "lower is better"
     assert found["cross-entropy"]["cells"][0]["at"] == 40.0
+
+
+@pytest.mark.parametrize(("positive", "note"), [("b", "of b"), (None, "mean over the classes")])
+def test_a_metric_of_a_class_names_it(positive: str | None, note: str) -> None:
+    found = rows(0.4, positive)
+    assert found["recall"]["note"] == found["average precision"]["note"] == note
+    assert found["accuracy"]["note"] == ""
 
 
 def test_a_bar_that_is_longer_than_one_says_where_it_ends() -> None:
@@ -103,6 +111,23 @@ def test_a_learning_curve_has_a_border_where_fine_tuning_starts(starts: int | No
     }
     rules = [layer["data"]["values"] for layer in spec["layer"] if "data" in layer]
     assert rules == ([] if starts is None else [[{"epoch": 2.5}]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [("loss", {"domainMin": 0}), ("accuracy", {"domainMax": 1}), ("low", {})],
+)
+def test_an_axis_ends_where_nothing_can_lie(name: str, ends: dict[str, int]) -> None:
+    history = EPOCHS.copy()
+    if name == "low":
+        name = "accuracy"
+        history[["train_accuracy", "validation_accuracy"]] /= 2
+    spec = pages.learning_curve(history, 2, name, name)
+    scale = spec["layer"][0]["encoding"]["y"]["scale"]
+    assert {key: value for key, value in scale.items() if key.startswith("domain")} == ends
+    drawn = vl_convert.vegalite_to_svg({**spec, "width": 300})
+    numbers = [float(each.replace("−", "-")) for each in re.findall(r">(−?[\d.]+)</text>", drawn)]
+    assert min(numbers) >= 0
 
 
 def test_a_curve_keeps_the_order_of_its_points() -> None:

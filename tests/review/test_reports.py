@@ -52,27 +52,120 @@ def test_what_are_no_predictions_is_an_error(text: str) -> None:
         reports.predictions(text)
 
 
-def test_runs_are_paired_by_path_whatever_the_order() -> None:
+@pytest.mark.parametrize("classes", [("a", "b"), ("b", "a")])
+def test_runs_are_paired_by_name_whatever_the_order(classes: tuple[str, str]) -> None:
     before = run({"x": "a", "y": "b", "z": "b"}, [0.1, 0.6, 0.7])
-    after = run({"z": "b", "x": "a", "y": "b"}, [0.2, 0.3, 0.9])
-    assert reports.unlike(before, after) == ""
+    second = [0.2, 0.3, 0.9]  # of the class b
+    if classes == ("b", "a"):
+        second = [1 - share for share in second]
+    after = run({"z": "b", "x": "a", "y": "b"}, second, classes)
     pair = reports.pair(before, after, "head")
     assert pair.labels.tolist() == [0, 1, 1]
     assert pair.before[:, 1].tolist() == [0.1, 0.6, 0.7]
-    assert pair.after[:, 1].tolist() == [0.3, 0.9, 0.2]
+    assert pair.after[:, 1].tolist() == pytest.approx([0.3, 0.9, 0.2])
 
 
-def test_other_pictures_labels_or_classes_are_not_paired() -> None:
-    before = run({"x": "a", "y": "b"}, [0.1, 0.6])
-    other = run({"x": "a", "z": "b"}, [0.1, 0.6])
-    assert (
-        reports.unlike(before, other) == "The test pictures differ (2 before, 2 after, 1 the same)"
-    )
-    relabelled = run({"x": "a", "y": "a"}, [0.1, 0.6])
-    assert "1 the same" in reports.unlike(before, relabelled)
-    assert (
-        reports.unlike(before, run(before.labels, [0.1, 0.6], ("b", "a"))) == "The classes differ"
-    )
+FIRST = run({"x": "a", "y": "b"}, [0.1, 0.6])
+
+
+def on(
+    predictions: Predictions | None = FIRST, test_set: str = "", dataset: str = "cells"
+) -> reports.Tested:
+    return reports.Tested(dataset, frozenset("ab"), test_set, predictions)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (on(), on()),
+        (on(None, "1"), on(None, "1")),
+        (on(test_set="1"), on(None, "1", "pets")),  # the same pictures by another name
+        (on(), on(test_set="1")),
+    ],
+)
+def test_runs_on_the_same_pictures_are_compared(
+    before: reports.Tested, after: reports.Tested
+) -> None:
+    assert reports.unlike(before, after) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "note", "sentence"),
+    [
+        (
+            on(),
+            reports.Tested("pets", frozenset(["dog", "cat"]), "", None),
+            "other classes",
+            "The classes differ (`a`, `b` before; `cat`, `dog` after)",
+        ),
+        (
+            on(),
+            on(dataset="pets"),
+            "another dataset",
+            "The datasets differ (`cells` before, `pets` after)",
+        ),
+        (
+            on(),
+            on(run({"x": "a", "z": "b"}, [0.1, 0.6])),
+            "other test pictures",
+            "The test pictures differ (2 before, 2 after, 1 of the same name and class)",
+        ),
+        (
+            on(),
+            on(run({"x": "a", "y": "a"}, [0.1, 0.6])),
+            "other test pictures",
+            "The test pictures differ (2 before, 2 after, 1 of the same name and class)",
+        ),
+        (
+            on(test_set="1"),
+            on(test_set="2"),
+            "other test pictures",
+            "The test pictures have the same names but other contents",
+        ),
+        (
+            on(None, "1"),
+            on(None, "2"),
+            "other test pictures",
+            "The test pictures differ",
+        ),
+        (
+            on(None),
+            on(test_set="2"),
+            "predictions are missing",
+            "Whether both were tested on the same pictures isn't known, since the predictions of "
+            "one are missing",
+        ),
+    ],
+)
+def test_runs_on_other_pictures_are_not_compared(
+    before: reports.Tested, after: reports.Tested, note: str, sentence: str
+) -> None:
+    assert reports.unlike(before, after) == reports.Unlike(note, sentence)
+
+
+def test_scores_that_cant_be_compared_have_no_verdict() -> None:
+    sides = [{"accuracy": 0.8}, {"accuracy": 0.9}]
+    text = reports.scores(sides, [{}, {}], None, ("b", "b"), COLUMNS)
+    assert text.splitlines()[0] == "| metric | before | after |"
+    assert "| accuracy | 0.8000 | 0.9000 |" in text
+    assert "better" not in text
+    assert "chance" not in text
+
+
+def test_a_score_of_another_class_is_not_compared() -> None:
+    sides = [{"accuracy": 0.8, "recall": 0.3}, {"accuracy": 0.9, "recall": 0.7}]
+    noise = {"accuracy": Noise(False), "recall": Noise(False)}
+    text = reports.scores(sides, [{}, {}], noise, ("a", "b"), COLUMNS)
+    assert "| accuracy | 0.8000 | 0.9000 | +0.1000 better | – | more than chance |" in text
+    assert "| recall | 0.3000 | 0.7000 | – | – | – |" in text
+
+
+def test_noise_is_of_the_class_that_the_scores_are_of() -> None:
+    pair = sample()
+    first, second = (reports.paired_noise(pair, positive)[0] for positive in (0, 1))
+    assert first["recall"] != second["recall"]
+    assert first["accuracy"] == second["accuracy"]
+    assert reports.paired_noise(pair)[0] == second
 
 
 def test_a_changes_interval_is_that_of_the_same_resamples() -> None:
@@ -110,7 +203,10 @@ def test_accuracy_is_chance_when_mcnemar_says_so() -> None:
 
 def test_nothing_changed_is_chance() -> None:
     pair = sample()
-    noise, _ = reports.paired_noise(reports.Pair(pair.labels, pair.before, pair.before))
+    same = reports.Pair(pair.labels, pair.before, pair.before)
+    assert reports.identical(same)
+    assert not reports.identical(pair)
+    noise, _ = reports.paired_noise(same)
     assert all(each == Noise(True, (0.0, 0.0)) for each in noise.values())
 
 
@@ -208,6 +304,29 @@ def test_parameters_that_changed_came_or_went() -> None:
     assert reports.parameters(before, before, COLUMNS) == "No parameter changed."
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("/home/ana/photos of cats", "…/photos of cats"),
+        ("~/photos/", "…/photos"),
+        ("file:///home/ana/pets.zip", "…/pets.zip"),
+        ("C:\\Users\\ana\\pets.zip", "…/pets.zip"),
+        ("https://example.org/a/pets.zip", "https://example.org/a/pets.zip"),
+        ("pypi:elpv-dataset==1.0", "pypi:elpv-dataset==1.0"),
+        ("block_10_project_BN", "block_10_project_BN"),
+        (3, 3),
+        (None, None),
+    ],
+)
+def test_a_path_of_the_machine_is_not_told(value: object, shown: object) -> None:
+    assert markdown.place(value) == shown
+
+
+def test_two_folders_of_one_name_are_told_apart() -> None:
+    text = reports.parameters({"source": "/a/pets"}, {"source": "/b/pets"}, COLUMNS)
+    assert "| `source` | `…/pets` | `…/pets (another folder)` |" in text
+
+
 def test_numbers_have_a_change_where_both_sides_have_them() -> None:
     found = reports.numbers({"head": {"epochs": 4, "x": 1.5}}, {"head": {"epochs": 2}}, COLUMNS)
     assert found.splitlines()[2:] == [
@@ -221,12 +340,12 @@ def test_scores_before_and_after() -> None:
     sides = [{"accuracy": 0.8, "loss": 0.5}, {"accuracy": 0.9, "loss": 0.6, "f1": 0.7}]
     within = [{"accuracy": (0.7, 0.85)}, {"accuracy": (0.8, 0.95), "f1": (0.6, 0.8)}]
     noise = {"accuracy": Noise(False, (0.02, 0.15)), "loss": Noise(True)}
-    lines = reports.scores(sides, within, noise, COLUMNS).splitlines()
+    lines = reports.scores(sides, within, noise, ("b", "b"), COLUMNS).splitlines()
     assert lines[0] == "| metric | before | after | change | 95 % interval of the change | noise |"
     assert lines[2] == (
         "| accuracy | 0.8000 [0.7000, 0.8500] | 0.9000 [0.8000, 0.9500] | +0.1000 better "
         "| [+0.0200, +0.1500] | more than chance |"
     )
     assert lines[3] == "| cross-entropy | 0.5000 | 0.6000 | +0.1000 worse | – | can be chance |"
-    assert lines[6] == "| F1 | – | 0.7000 [0.6000, 0.8000] | – | – | – |"
+    assert lines[6] == "| F1 of `b` | – | 0.7000 [0.6000, 0.8000] | – | – | – |"
     assert len(lines) == 2 + len(reports.TITLES)

@@ -45,7 +45,16 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
     scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
     parts = pd.DataFrame({"label": [CLASSES[label] for label in labels], "subgroup": ""})
-    tested = comparison.evaluate(labels, tables, scores, parts, 1)
+    tested = comparison.evaluate(
+        labels,
+        tables,
+        scores,
+        parts,
+        1,
+        classes=CLASSES,
+        positive=CLASSES[1],
+        test_set=f"{pictures} pictures",
+    )
     decisive = {
         name: {each: values[each] for each in record.DECISIVE}
         for name, values in reversed(scores.items())

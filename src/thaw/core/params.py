@@ -151,6 +151,10 @@ class Params(Group):
         description="the index or name of the first layer to thaw, or null to keep all frozen"
     )
     average_views: bool = Field(description="true or false")
+    positive: Name | None = Field(
+        description="the name of the class whose precision, recall and F1 count (quoted where it "
+        "looks like a number, yes or no), or null"
+    )
     class_weight: Literal["none", "balanced"] = Field(description="none or balanced")
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")

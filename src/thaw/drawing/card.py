@@ -59,7 +59,10 @@ def by_class(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list
 def by_subgroup(groups: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Share]]:
     """The share that is right in each subgroup, as `comparison.by_group` counts them."""
     return [
-        (name, Share(round(each["accuracy"] * each["pictures"]), int(each["pictures"])))
+        (
+            name or "no subgroup",
+            Share(round(each["accuracy"] * each["pictures"]), int(each["pictures"])),
+        )
         for name, each in groups.items()
     ]
 
@@ -82,8 +85,9 @@ def limits(
     worst = min((score for score in scores if score.pictures), key=lambda each: _rate(each.recall))
     if missed := worst.recall.whole - worst.recall.part:
         found.append(
-            f"It misses most of {code(worst.name)}: {missed:,} of {worst.recall.whole:,} test "
-            f"pictures ({missed / worst.recall.whole:.1%}) are taken for another class."
+            f"Of its classes it misses {code(worst.name)} most often: {missed:,} of "
+            f"{worst.recall.whole:,} test pictures ({missed / worst.recall.whole:.1%}) are taken "
+            "for another class."
         )
     if len(subgroups) > 1:
         low = min(subgroups, key=lambda each: _rate(each[1]))

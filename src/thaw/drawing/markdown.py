@@ -15,6 +15,18 @@ def code(value: object) -> str:
     return f"<code>{escaped}</code>"
 
 
+def place(value: object) -> object:
+    """A path or file: address of this machine without its folders; all else as it is.
+
+    Where pictures lie on somebody's disk is nothing that a report should tell.
+    """
+    text = str(value)
+    if not isinstance(value, str) or not re.match(r"(file:|[/~\\]|[A-Za-z]:[/\\])", text):
+        return value
+    name = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
+    return f"…/{name}"
+
+
 def signed(value: float, form: str = ".4f") -> str:
     """With + or −, so that the sign needs no colour."""
     text = f"{value:+{form}}"

@@ -35,6 +35,15 @@ class Tile:
     colour: str = "black"
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: a row for each actual class, a column for each predicted one."""
+
+    title: str
+    counts: NDArray[np.int64]
+    classes: Sequence[str]
+
+
 def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path: Path) -> None:
     """Accuracy and loss by epoch, with a line where fine-tuning starts.
 
@@ -159,17 +168,15 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
     _save(figure, path)
 
 
-def confusion_matrices(
-    tables: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], path: Path
-) -> None:
+def confusion_matrices(matrices: Sequence[Matrix], path: Path) -> None:
     """Confusion matrices side by side: counts, shaded by the share of the actual class."""
-    side = max(3.2, 0.55 * len(classes) + 2)
-    figure = Figure(figsize=(side * len(tables) + 0.6, side + 0.6), layout="constrained")
-    for axes, (title, table) in zip(
-        figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True
+    side = max(3.2, *(0.55 * len(each.classes) + 2 for each in matrices))
+    figure = Figure(figsize=(side * len(matrices) + 0.6, side + 0.6), layout="constrained")
+    for axes, each in zip(
+        figure.subplots(1, len(matrices), squeeze=False)[0], matrices, strict=True
     ):
-        _confusion(axes, table, classes)
-        axes.set_title(transliterated(title), parse_math=False)
+        _confusion(axes, each.counts, each.classes)
+        axes.set_title(transliterated(each.title), parse_math=False)
     _save(figure, path)
 
 

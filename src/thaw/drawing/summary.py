@@ -3,19 +3,32 @@
 from collections.abc import Sequence
 
 from thaw.drawing import markdown
-from thaw.evaluation.record import COMPARED, TITLES, Comparison, Evaluation
+from thaw.evaluation.record import COMPARED, TITLES, Comparison, Evaluation, whose
 
 
 def text(found: Evaluation) -> str:
     """A table of both models, 95 % intervals in brackets, and what the paired test says."""
     rows = [
-        [title, *(score(found.scores[m][name], found.intervals[m][name]) for m in COMPARED)]
-        for name, title in TITLES.items()
+        [
+            title(name, found.positive),
+            *(score(found.scores[m][name], found.intervals[m][name]) for m in COMPARED),
+        ]
+        for name in TITLES
     ]
     return (
         f"Test: {found.pictures} pictures. In brackets: 95 % bootstrap intervals.\n\n"
         f"{markdown.table(('', *COMPARED.values()), rows)}\n\n{verdict(found.fine_tuning)}\n"
     )
+
+
+def title(name: str, positive: str | None) -> str:
+    """A score's name, and whose it is: "recall of `defective`"."""
+    whole = whose(name, positive)
+    if whole and positive is not None:
+        whole = f"of {markdown.code(positive)}"
+    elif whole:
+        whole = f"({whole})"
+    return f"{TITLES[name]} {whole}".rstrip()
 
 
 def score(value: float, interval: Sequence[float]) -> str:

@@ -1,6 +1,6 @@
 """Compare two models on the same test pictures: intervals, groups, curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ from thaw.evaluation.record import Evaluation
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-KINDS = ("label", "subgroup")  # of groups
 CURVE_POINTS = 500
 
 
@@ -21,6 +20,10 @@ def evaluate(
     scores: Mapping[str, Mapping[str, float]],
     rows: pd.DataFrame,
     seed: int,
+    *,
+    classes: Sequence[str],
+    positive: str | None,
+    test_set: str,
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
 
@@ -28,58 +31,101 @@ def evaluate(
         labels: (N,) class numbers of the test pictures.
         found: (N, classes) probabilities by model.
         scores: of `metrics.scores` by model.
-        rows: of the test pictures, with columns `KINDS`.
+        rows: of the test pictures, with columns label and subgroup.
         seed: of the bootstrap.
+        classes: their names, in order.
+        positive: whose precision and recall these are; None for the mean over the classes.
+        test_set: of `Evaluation`.
     """
     drawn = metrics.resamples(labels, seed)
-    classes = found["head"].shape[1]
+    at = None if positive is None else classes.index(positive)
+    orders: dict[str, Sequence[str]] = {"label": classes, "subgroup": sorted(set(rows["subgroup"]))}
     return Evaluation(
         len(labels),
+        test_set,
+        positive,
         scores,
-        {name: metrics.intervals(labels, shares, drawn) for name, shares in found.items()},
+        {name: metrics.intervals(labels, shares, drawn, at) for name, shares in found.items()},
         metrics.compare(labels, found["head"], found["fine_tuned"], drawn),
         {
             kind: {
-                name: by_group(rows, kind, shares.argmax(axis=1) == labels)
+                name: by_group(rows, kind, order, shares.argmax(axis=1) == labels)
                 for name, shares in found.items()
             }
-            for kind in KINDS
+            for kind, order in orders.items()
         },
         {
-            name: metrics.confusion(labels, shares.argmax(axis=1), classes).tolist()
+            name: metrics.confusion(labels, shares.argmax(axis=1), len(classes)).tolist()
             for name, shares in found.items()
         },
     )
 
 
-def curve(kind: str, labels: Labels, probabilities: Array) -> list[tuple[float, float, float]]:
+def curve(
+    kind: str, labels: Labels, probabilities: Array, positive: int | None = None
+) -> list[tuple[float, ...]]:
     """Points of a "roc" (FPR, TPR, threshold) or "pr" (recall, precision, threshold) curve.
 
-    With two classes it is the second's; with more, that of all classes pooled (micro-average).
-    Keeps at most 500 points.
+    Of the class that `metrics.scores` judges. Where it judges all, the mean of their curves, whose
+    area is the mean of their areas; its points have no threshold. Keeps at most 500 points.
     """
-    classes = probabilities.shape[1]
-    truth = np.eye(classes, dtype=bool)[labels]
-    columns = slice(1, 2) if classes == 2 else slice(None)
+    columns = metrics.judged(probabilities.shape[1], positive)
     measure = metrics.roc_curve if kind == "roc" else metrics.precision_recall_curve
-    found = measure(truth[:, columns].ravel(), probabilities[:, columns].ravel())
+    curves = [measure(labels == column, probabilities[:, column]) for column in columns]
+    found: Sequence[Array] = curves[0]
+    if len(curves) > 1:
+        mean = mean_roc if kind == "roc" else mean_precision
+        found = mean([(across, up) for across, up, _ in curves])
     points = list(zip(*(axis.tolist() for axis in found), strict=True))
     keep = np.unique(np.linspace(0, len(points) - 1, min(len(points), CURVE_POINTS)).astype(int))
     return [points[index] for index in keep]
 
 
+def mean_roc(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The mean of ROC curves, straight between their points: false and true positive rate.
+
+    At a step up there are two points: the mean of the lower ends and that of the upper ends.
+    """
+    across = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    ends = []
+    for fpr, tpr in curves:
+        own, first = np.unique(fpr, return_index=True)
+        last = np.append(first[1:], len(fpr)) - 1
+        after = np.searchsorted(own, across)
+        before = np.maximum(after - 1, 0)
+        width = np.where(after > before, own[after] - own[before], 1.0)
+        share = np.where(after > before, (across - own[before]) / width, 1.0)
+        low = (1 - share) * tpr[last[before]] + share * tpr[first[after]]
+        ends.append((low, np.where(own[after] == across, tpr[last[after]], low)))
+    return np.repeat(across, 2), np.mean(ends, axis=0).T.ravel()
+
+
+def mean_precision(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The mean of precision-recall curves, each step with the precision at its end, as in average
+    precision: recall and precision, from all found to none.
+    """
+    across = np.unique(np.concatenate([recall for recall, _ in curves]))
+    ups = []
+    for recall, precision in curves:
+        rising, own = recall[::-1], precision[::-1]
+        ups.append(own[np.searchsorted(rising, across)])
+    return across[::-1], np.mean(ups, axis=0)[::-1]
+
+
 def by_group(
-    rows: pd.DataFrame, kind: str, right: NDArray[np.bool_]
+    rows: pd.DataFrame, kind: str, order: Sequence[str], right: NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
     """Pictures and accuracy of each group, such as each class or each kind of subject.
 
     Args:
         rows: of the pictures.
         kind: the column of their groups.
+        order: of the groups; those without a picture are left out.
         right: (pictures,) whether each is predicted as what it is.
     """
     found = rows.assign(right=right).groupby(kind)["right"].agg(pictures="size", accuracy="mean")
-    return {
+    known = {
         name: {"pictures": pictures, "accuracy": accuracy}
         for name, pictures, accuracy in found.itertuples(name=None)
     }
+    return {name: known[name] for name in order if name in known}

@@ -16,34 +16,32 @@ BLOCK = 100  # resamples scored at once: one array of 10,000 pictures takes 8 MB
 CALIBRATION_BINS = 15
 
 
-def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
+def scores(labels: Labels, probabilities: Array, positive: int | None = None) -> dict[str, float]:
     """Metrics of class probabilities.
 
-    With two classes precision, recall, F1 and average precision are those of the second class;
-    with more, the mean over classes. ROC AUC is one class against the rest.
+    Precision, recall, F1, ROC AUC and average precision are those of one class against the rest:
+    the positive one, without one the second of two; with more classes, the mean over them.
 
     Args:
         labels: (N,) class numbers.
         probabilities: (N, classes).
+        positive: the number of that class.
     """
     classes = probabilities.shape[1]
     probabilities = normalize(probabilities)
     predicted = probabilities.argmax(axis=1)
-    average = "binary" if classes == 2 else "macro"
-    every = list(range(classes))
-    chosen = None if classes == 2 else every
+    columns = judged(classes, positive)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        labels, predicted, labels=chosen, average=average, zero_division=0.0
+        labels, predicted, labels=columns, average="macro", zero_division=0.0
     )
     truth = np.eye(classes)[labels]
-    columns = [1] if classes == 2 else every
     areas = [sk.roc_auc_score(truth[:, column], probabilities[:, column]) for column in columns]
     precisions = [
         sk.average_precision_score(truth[:, column], probabilities[:, column]) for column in columns
     ]
     return {
         "accuracy": float(np.mean(predicted == labels)),
-        "loss": float(sk.log_loss(labels, probabilities, labels=every)),
+        "loss": float(sk.log_loss(labels, probabilities, labels=range(classes))),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
@@ -51,6 +49,13 @@ def scores(labels: Labels, probabilities: Array) -> dict[str, float]:
         "average_precision": float(np.mean(precisions)),
         "calibration_error": calibration_error(labels, probabilities),
     }
+
+
+def judged(classes: int, positive: int | None) -> list[int]:
+    """The classes that are held against the rest: the positive one, the second of two, or all."""
+    if positive is not None:
+        return [positive]
+    return [1] if classes == 2 else list(range(classes))
 
 
 def normalize(probabilities: Array) -> Array:
@@ -89,11 +94,14 @@ def resamples(labels: Labels, seed: int) -> NDArray[np.int64]:
 
 
 def intervals(
-    labels: Labels, probabilities: Array, rows: NDArray[np.int64]
+    labels: Labels,
+    probabilities: Array,
+    rows: NDArray[np.int64],
+    positive: int | None = None,
 ) -> dict[str, tuple[float, float]]:
     """95 % bootstrap percentile interval of each of `scores`."""
     blocks = [
-        resampled_scores(labels, probabilities, rows[start : start + BLOCK])
+        resampled_scores(labels, probabilities, rows[start : start + BLOCK], positive)
         for start in range(0, len(rows), BLOCK)
     ]
     return {
@@ -103,7 +111,10 @@ def intervals(
 
 
 def resampled_scores(
-    labels: Labels, probabilities: Array, rows: NDArray[np.int64]
+    labels: Labels,
+    probabilities: Array,
+    rows: NDArray[np.int64],
+    positive: int | None = None,
 ) -> dict[str, Array]:
     """`scores` of B resamples at once, (B,) each; calling scikit-learn for each would be too slow.
 
@@ -113,6 +124,7 @@ def resampled_scores(
         labels: (N,) class numbers.
         probabilities: (N, classes).
         rows: (B, N) of `resamples`.
+        positive: as in `scores`.
     """
     pictures, classes = probabilities.shape
     probabilities = normalize(probabilities)
@@ -122,7 +134,7 @@ def resampled_scores(
     tiny = np.finfo(np.float64).eps  # scikit-learn bounds a certain mistake's loss by it
     given = np.clip(probabilities[np.arange(pictures), labels], tiny, 1 - tiny)
     gaps = counts @ calibration_gaps(labels, probabilities)
-    columns = slice(1, 2) if classes == 2 else slice(None)
+    columns = judged(classes, positive)
     truth, guess = (np.eye(classes)[each][:, columns] for each in (labels, predicted))
     hits, actual, guessed = counts @ (truth * guess), counts @ truth, counts @ guess
     pairs = zip(truth.T, probabilities[:, columns].T, strict=True)

@@ -22,7 +22,16 @@ TITLES = {
     "calibration_error": "calibration error",
 }
 LOWER_IS_BETTER = {"loss", "calibration_error"}
+# Of one class against the rest, or the mean over the classes.
+BY_CLASS = {"precision", "recall", "f1", "roc_auc", "average_precision"}
 DECISIVE = ("accuracy", "loss", "f1", "roc_auc", "calibration_error")  # what DVC calls a metric
+
+
+def whose(name: str, positive: str | None) -> str:
+    """Whose a score is, to stand beside its name; empty where it is of all pictures."""
+    if name not in BY_CLASS:
+        return ""
+    return "mean over the classes" if positive is None else f"of {positive}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Evaluation:
     """What the test pictures say of both models; each mapping is by `COMPARED`."""
 
     pictures: int
+    test_set: str  # SHA-256 of the test pictures: names, labels, contents
+    positive: str | None  # the class that `BY_CLASS` are of; None: the mean over the classes
     scores: Mapping[str, Mapping[str, float]]  # of `metrics.scores`
     intervals: Mapping[str, Intervals]  # 95 %
     fine_tuning: Comparison

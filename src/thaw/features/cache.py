@@ -73,7 +73,7 @@ def extract(
     views: int,
     out: Path,
     name: str,
-) -> None:
+) -> int:
     """Run every view of every picture once, writing as it goes: memory doesn't grow with them.
 
     Writes `{name}_boundary.npy`, float16 (pictures, views, H, W, C), or uint8 (pictures, views, S,
@@ -89,13 +89,16 @@ def extract(
         views: augmented views of each picture; 0 for the picture itself alone.
         out: the folder to write to.
         name: of the split.
+
+    Returns:
+        How many of the boundary's values float16 can't hold; they are cut to its largest one.
     """
     source = session.get_inputs()[0].name
     *shapes, bottleneck_shape = [tuple(output.shape[1:]) for output in session.get_outputs()]
     boundary_shape = shapes[0] if shapes else (facts.image_size, facts.image_size, 3)
     boundary_type = np.float16 if shapes else np.uint8
 
-    def compute(path: str) -> tuple[bytes, bytes]:
+    def compute(path: str) -> tuple[bytes, bytes, int]:
         pixels = decoding.load(folder / path, facts.image_size, facts.resize, facts.bit_depth)
         drawn = [
             augmentation.view(pixels, facts.augmentation, index, facts.seed, path)
@@ -107,8 +110,12 @@ def extract(
             for start in range(0, len(stacked), BATCH)
         ]
         *cached, bottleneck = (np.concatenate(part) for part in zip(*parts, strict=True))
-        boundary = np.clip(cached[0], -FLOAT16_MAX, FLOAT16_MAX) if cached else stacked
-        return boundary.astype(boundary_type).tobytes(), bottleneck.astype(np.float32).tobytes()
+        boundary, beyond = stacked, 0
+        if cached:
+            boundary = np.clip(cached[0], -FLOAT16_MAX, FLOAT16_MAX)
+            beyond = int(np.count_nonzero(boundary != cached[0]))  # and what is no number
+        as_float32 = bottleneck.astype(np.float32)
+        return boundary.astype(boundary_type).tobytes(), as_float32.tobytes(), beyond
 
     out.mkdir(parents=True, exist_ok=True)
     with (
@@ -128,9 +135,12 @@ def extract(
             }
             np.lib.format.write_array_header_1_0(file, header)
         found = in_threads(compute, paths)
-        for boundary, bottleneck in track(found, name, len(paths)):
+        cut = 0
+        for boundary, bottleneck, beyond in track(found, name, len(paths)):
             boundary_file.write(boundary)
             bottleneck_file.write(bottleneck)
+            cut += beyond
+    return cut
 
 
 def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:

@@ -23,7 +23,7 @@ class Row:
     changed: Sequence[str]  # "fine_tune_at: 120", against the base
     accuracy: Mapping[str, Mapping[str, float]]  # by `PARTS` and model; what is missing is left out
     difference: Comparison | None = None  # of the fine-tuned model on the test pictures
-    note: str = ""  # stands in place of a difference
+    note: str = ""  # stands in place of a difference in the tables for people
 
     def cell(self, part: str, model: str) -> str:
         """An accuracy in percent."""
@@ -33,7 +33,7 @@ class Row:
     @property
     def apart(self) -> str:
         """The difference to the base in points, its interval, and what it is worth."""
-        if self.difference is None:
+        if self.note or self.difference is None:
             return self.note or ABSENT
         points, low, high = (
             signed(100 * value, ".1f")

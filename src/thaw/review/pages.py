@@ -14,14 +14,16 @@ import pandas as pd
 import vl_convert
 from PIL import Image
 
+from thaw.drawing import markdown
 from thaw.evaluation import metrics
-from thaw.evaluation.record import LOWER_IS_BETTER, TITLES
+from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, whose
 from thaw.review import recipes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 QUALITY = 70  # of WebP
 BOX, TALL, ACROSS, DOWN = 150, 38, 190, 74  # of the drawing of the stages
 HEIGHT = 290  # of a chart
+NEARLY = 0.95  # an accuracy
 # A mouse drags the chart; a finger scrolls the page, and so does the wheel alone.
 ZOOM = {
     "name": "zoom",
@@ -83,7 +85,7 @@ def grouped(params: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     groups = [("general", single)]
     groups += [(name, value) for name, value in params.items() if isinstance(value, dict)]
     return [
-        (name, [(leaf, _plain(value)) for leaf, value in recipes.leaves(group)])
+        (name, [(leaf, _plain(markdown.place(value))) for leaf, value in recipes.leaves(group)])
         for name, group in groups
     ]
 
@@ -93,13 +95,16 @@ def _plain(value: object) -> str:
 
 
 def scores(
-    values: Sequence[Mapping[str, float]], intervals: Sequence[Mapping[str, Sequence[float]]]
+    values: Sequence[Mapping[str, float]],
+    intervals: Sequence[Mapping[str, Sequence[float]]],
+    positive: str | None,
 ) -> list[dict[str, Any]]:
     """A row for each metric: each model's value and interval, and both in percent of a bar.
 
     Args:
         values: of each model.
         intervals: of each model.
+        positive: the class that precision, recall and the like are of; None: the mean over all.
     """
     rows = []
     for name, title in TITLES.items():
@@ -118,7 +123,7 @@ def scores(
             )
         better = "lower is better" if name in LOWER_IS_BETTER else ""
         ends = f"bar ends at {longest:.2f}" if longest > 1 else ""
-        note = ", ".join(filter(None, (better, ends)))
+        note = ", ".join(filter(None, (whose(name, positive), better, ends)))
         rows.append({"title": title, "note": note, "cells": cells})
     return rows
 
@@ -156,6 +161,11 @@ def learning_curve(
         for part, shown in parts.items()
         for epoch, value in zip(history["epoch"], history[f"{part}_{name}"], strict=True)
     ]
+    ends = {}  # where padding would reach beyond what there can be
+    if name == "loss":
+        ends = {"domainMin": 0}
+    elif rows and max(row[title] for row in rows) > NEARLY:
+        ends = {"domainMax": 1}
     x = {
         "x": {
             "field": "epoch",
@@ -166,7 +176,11 @@ def learning_curve(
     }
     encoding = {
         **x,
-        "y": {"field": title, "type": "quantitative", "scale": {"zero": False, "padding": 10}},
+        "y": {
+            "field": title,
+            "type": "quantitative",
+            "scale": {"zero": False, "padding": 10} | ends,
+        },
         **_told_apart("pictures", list(parts.values())),
         "tooltip": [
             {"field": "epoch"},
@@ -198,7 +212,7 @@ def curve(
     """A Vega-Lite chart of each model's ROC or precision-recall curve.
 
     Args:
-        curves: by model, the points in order, with columns x, y and threshold.
+        curves: by model, the points in order, with columns x, y and perhaps threshold.
         x: the column of the axis across.
         y: the column of the axis up.
         titles: of both axes.
@@ -220,6 +234,7 @@ def curve(
         *(
             {"field": field, "title": title, "format": ".4f"}
             for field, title in ((x, titles[0]), (y, titles[1]), ("threshold", "threshold"))
+            if all(field in points for points in curves.values())
         ),
     ]
     hover = {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0}

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from thaw.drawing import markdown, summary
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation import metrics
-from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, Comparison
+from thaw.evaluation.record import BY_CLASS, LOWER_IS_BETTER, TITLES, Comparison
 from thaw.files import tables
 from thaw.review import recipes
 
@@ -27,6 +28,24 @@ class Predictions:
     classes: tuple[str, ...]
     labels: dict[str, str]  # the class of each picture, by its path
     probabilities: dict[str, metrics.Array]  # of each model: (N, classes), rows as in `labels`
+
+
+@dataclass(frozen=True)
+class Tested:
+    """On what a run was tested, as far as its files tell."""
+
+    dataset: object  # as params.yaml names it
+    classes: frozenset[str]  # empty where they aren't known
+    test_set: str  # of `Evaluation`; empty where an older run has none
+    predictions: Predictions | None
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """Why two runs can't be compared: for a table's cell, and as a sentence."""
+
+    note: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -84,36 +103,74 @@ def predictions(text: str) -> Predictions:
     )
 
 
-def unlike(before: Predictions, after: Predictions) -> str:
-    """Why two runs can't be compared picture by picture; empty when they can."""
-    if before.classes != after.classes:
-        return "The classes differ"
-    if before.labels != after.labels:
-        common = len(before.labels.items() & after.labels.items())
-        return (
-            f"The test pictures differ ({len(before.labels)} before, {len(after.labels)} after, "
-            f"{common} the same)"
+def unlike(before: Tested, after: Tested) -> Unlike | None:
+    """Why two runs can't be compared: they weren't tested on the same pictures; None if they were.
+
+    Where both know the contents of their test pictures, these decide; else names and labels do.
+    """
+    if before.classes and after.classes and before.classes != after.classes:
+        names = " before; ".join(
+            ", ".join(map(code, sorted(each.classes))) for each in (before, after)
         )
-    return ""
+        return Unlike("other classes", f"The classes differ ({names} after)")
+    known = bool(before.test_set and after.test_set)
+    if known and before.test_set == after.test_set:
+        return None
+    if before.dataset != after.dataset:
+        names = f"{code(before.dataset)} before, {code(after.dataset)} after"
+        return Unlike("another dataset", f"The datasets differ ({names})")
+    if before.predictions is None or after.predictions is None:
+        if known:
+            return Unlike("other test pictures", "The test pictures differ")
+        return Unlike(
+            "predictions are missing",
+            "Whether both were tested on the same pictures isn't known, since the predictions of "
+            "one are missing",
+        )
+    first, second = before.predictions.labels, after.predictions.labels
+    if first != second:
+        common = len(first.items() & second.items())
+        return Unlike(
+            "other test pictures",
+            f"The test pictures differ ({len(first)} before, {len(second)} after, {common} of the "
+            "same name and class)",
+        )
+    if known:
+        return Unlike(
+            "other test pictures", "The test pictures have the same names but other contents"
+        )
+    return None
 
 
 def pair(before: Predictions, after: Predictions, model: str) -> Pair:
-    """Both runs' predictions in one order; they must not be `unlike`."""
+    """Both runs' predictions in the order of the first; they must not be `unlike`."""
     places = {path: place for place, path in enumerate(after.labels)}
-    order = [places[path] for path in before.labels]
+    rows = [places[path] for path in before.labels]
+    columns = [after.classes.index(name) for name in before.classes]
     labels = np.array([before.classes.index(label) for label in before.labels.values()])
-    return Pair(labels, before.probabilities[model], after.probabilities[model][order])
+    second = after.probabilities[model][np.ix_(rows, columns)]
+    return Pair(labels, before.probabilities[model], second)
 
 
-def paired_noise(pair: Pair) -> tuple[dict[str, Noise], Comparison]:
-    """The paired bootstrap interval of each metric's change; McNemar's test for accuracy."""
+def identical(found: Pair) -> bool:
+    """Whether both runs give every picture the same probabilities."""
+    return np.array_equal(found.before, found.after)
+
+
+def paired_noise(pair: Pair, positive: int | None = None) -> tuple[dict[str, Noise], Comparison]:
+    """The paired bootstrap interval of each metric's change; McNemar's test for accuracy.
+
+    Args:
+        pair: the predictions.
+        positive: as in `metrics.scores`.
+    """
     drawn = metrics.resamples(pair.labels, SEED)
     comparison = metrics.compare(pair.labels, pair.before, pair.after, drawn)
     blocks = []
     for start in range(0, len(drawn), metrics.BLOCK):
         rows = drawn[start : start + metrics.BLOCK]
         before, after = (
-            metrics.resampled_scores(pair.labels, shares, rows)
+            metrics.resampled_scores(pair.labels, shares, rows, positive)
             for shares in (pair.before, pair.after)
         )
         blocks.append({name: after[name] - before[name] for name in after})
@@ -170,7 +227,12 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tup
 
 def parameters(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequence[str]) -> str:
     """The parameters that changed."""
-    rows = [[code(name), *map(_value, values)] for name, *values in changed(before, after)]
+    rows = []
+    for name, *values in changed(before, after):
+        shown = [markdown.place(value) for value in values]
+        if shown[0] == shown[1] != values[0]:
+            shown[1] = f"{shown[1]} (another folder)"
+        rows.append([code(name), *map(_value, shown)])
     return table(("parameter", *columns), rows) if rows else "No parameter changed."
 
 
@@ -191,25 +253,41 @@ def _value(value: object) -> str:
 def scores(
     sides: Sequence[Mapping[str, float]],
     intervals: Sequence[Mapping[str, Sequence[float]]],
-    noise: Mapping[str, Noise],
+    noise: Mapping[str, Noise] | None,
+    positives: Sequence[str | None],
     columns: Sequence[str],
 ) -> str:
-    """Every test metric of one model: before, after, the change, and whether that is noise."""
+    """Every test metric of one model: before, after, the change, and whether that is noise.
+
+    Args:
+        sides: of both runs.
+        intervals: of both runs.
+        noise: of each metric that has one; None where the runs can't be compared.
+        positives: the class of both runs that `BY_CLASS` are of; such a score is compared with one
+            of the same class alone.
+        columns: the titles of both runs.
+    """
+    same = positives[0] == positives[1]
     rows = []
-    for name, title in TITLES.items():
+    for name in TITLES:
+        title = summary.title(name, positives[1]) if same else TITLES[name]
         cells = [
             _score(side.get(name), within.get(name))
             for side, within in zip(sides, intervals, strict=True)
         ]
+        if noise is None:
+            rows.append([title, *cells])
+            continue
         change = range_ = verdict = ABSENT
-        if all(name in side for side in sides):
+        if all(name in side for side in sides) and (same or name not in BY_CLASS):
             difference = sides[1][name] - sides[0][name]
             change = f"{signed(difference)} {word(name, difference)}".strip()
             if name in noise:
                 verdict = "can be chance" if noise[name].chance else "more than chance"
                 range_ = _range(noise[name].interval)
         rows.append([title, *cells, change, range_, verdict])
-    return table(("metric", *columns, "change", "95 % interval of the change", "noise"), rows)
+    more = () if noise is None else ("change", "95 % interval of the change", "noise")
+    return table(("metric", *columns, *more), rows)
 
 
 def _score(value: float | None, interval: Sequence[float] | None) -> str:

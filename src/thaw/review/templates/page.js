@@ -146,7 +146,7 @@ function view(place) {
     heat.querySelector("img").alt = "The same picture, coloured where the network looked";
     heat.querySelector("figcaption").textContent = `what spoke for “${data.classes[row.heat_of]}”`;
   }
-  const order = data.classes.map((_, k) => k).sort((a, b) => row.shares.at(-1)[b] - row.shares.at(-1)[a]).slice(0, 5);
+  const order = data.classes.map((_, k) => k).sort((a, b) => row.shares.at(-1)[b] - row.shares.at(-1)[a]).slice(0, 5).sort((a, b) => a - b);
   viewer.querySelector("tbody").replaceChildren(...order.map((k) => {
     const line = document.createElement("tr");
     const name = document.createElement("th");

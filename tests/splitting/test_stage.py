@@ -1,0 +1,62 @@
+"""Stage `split` in a folder of few pictures."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import workspace
+from helpers import picture
+from places import ROOT
+from stages import split
+from thaw.core.errors import ThawError
+from thaw.files.serialize import write_csv, write_json, write_text
+
+CLASSES = ["ok", "nok"]  # not in the alphabet's order
+
+
+def parameters(**changes: object) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    write_text(workspace.PARAMS, yaml.safe_dump(values | changes))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with contextlib.chdir(tmp_path):
+        rows = []
+        for number in range(40):
+            label = CLASSES[number % 2]
+            picture(workspace.IMAGES / f"{number}.png", number)
+            rows.append((f"{number}.png", label, "", ""))
+        write_csv(workspace.LABELS, ("path", "label", "part", "subgroup"), rows)
+        write_json(
+            workspace.RAW / "dataset.json",
+            {"classes": CLASSES, "split": {"held_out": None, "test": None}},
+        )
+        yield tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_classes_are_counted_in_the_datasets_order(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters()
+    split.main()
+    counts = json.loads((workspace.METRICS / "split.json").read_text())["pictures"]
+    assert [list(by_class) for by_class in counts.values()] == [CLASSES] * 3
+    assert "train       16 ok, 16 nok" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_positive_class_that_is_not_there_is_refused_before_any_work() -> None:
+    parameters(positive="nok")
+    split.main()
+    workspace.SPLIT.unlink()
+    parameters(positive="defective")
+    with pytest.raises(
+        ThawError,
+        match=r"^params.yaml: positive: defective: the dataset has the classes ok, nok; give one",
+    ):
+        split.main()
+    assert not workspace.SPLIT.exists()
