@@ -1,5 +1,7 @@
 """Stage `download`: fetch the chosen dataset, verify it, list its labels: data/dataset/."""
 
+from pathlib import Path
+
 import keeping
 import workspace
 from thaw.datasets import catalogue, layouts
@@ -7,7 +9,8 @@ from thaw.datasets import catalogue, layouts
 
 def main() -> None:
     params = workspace.read_params()
-    keeping.protect()
+    if workspace.RAW.exists() and Path(".dvc").exists():
+        keeping.protect()
     chosen = catalogue.entry(workspace.DATASETS, params.dataset)
     source = params.source and workspace.at_home(params.source)
     pictures = layouts.bring(chosen, source, workspace.RAW, workspace.CHECKSUMS)
