@@ -84,6 +84,15 @@ def test_a_feature_that_one_training_picture_has_is_not_scaled() -> None:
     np.testing.assert_allclose(layer.scale, [1, 1, 1], rtol=0.1)
 
 
+def test_a_feature_that_varies_by_rounding_alone_is_not_scaled() -> None:
+    """The cache keeps maps as float16: fine-tuning from pictures would see other values."""
+    mean, deviation = np.float32([0.8, 0.8, -0.8]), np.float32([1e-6, 0.1, 1e-4])
+    layer = heads.layers(SPEC, 2, mean, deviation)[0]
+    np.testing.assert_allclose(layer.scale, [1, 10, 1], rtol=1e-6)
+    alone = heads.layers(SPEC, 2, mean[:1], deviation[:1])[0]
+    assert alone.scale == [1]
+
+
 @pytest.mark.parametrize("size", [1e-6, 1, 1e6])
 def test_features_that_are_all_small_or_large_are_scaled(size: float) -> None:
     deviation = np.float32([1, 2, 0.01, 0]) * np.float32(size)

@@ -13,6 +13,7 @@ from thaw.core.errors import ThawError
 from thaw.files.arrays import forget
 
 Array = NDArray[np.float32]
+ROUNDING = 1e-3  # of the mean, and
 RARE = 1e-3  # of the median deviation: what varies less counts as constant
 
 
@@ -50,7 +51,7 @@ def layers(
     regularizer = keras.regularizers.L2(spec.l2) if spec.l2 else None
     above: list[keras.Layer] = []
     if mean is not None and deviation is not None:
-        scale = 1 / _safe(deviation)
+        scale = 1 / _safe(mean, deviation)
         above.append(
             keras.layers.Rescaling(
                 scale.tolist(), offset=(-mean * scale).tolist(), name="standardize"
@@ -82,16 +83,18 @@ def layers(
     return above
 
 
-def _safe(deviation: Array) -> Array:
+def _safe(mean: Array, deviation: Array) -> Array:
     """Deviations to divide by: 1 where a feature is as good as constant in training.
 
-    scikit-learn's `StandardScaler` does so where it is 0. A feature that few training pictures have
-    is alike: one of another kind would have it thousands of deviations away, and that alone would
-    decide. So it is done below a thousandth of the median of those that aren't 0.
+    scikit-learn's `StandardScaler` does so where it is constant up to rounding; here that is to a
+    thousandth of the mean, since maps are cached as float16. A feature that few training pictures
+    have is alike: one of another kind would have it thousands of deviations away, and that alone
+    would decide. So it is done below a thousandth of the median of those that vary, too.
     """
-    varying = deviation[deviation > 0]
-    least = RARE * np.median(varying) if len(varying) else 0
-    return np.where((deviation > 0) & (deviation >= least), deviation, np.float32(1))
+    varying = deviation > ROUNDING * np.abs(mean)
+    if varying.any():
+        varying &= deviation >= RARE * np.median(deviation[varying])
+    return np.where(varying, deviation, np.float32(1))
 
 
 def apply(above: Sequence[keras.Layer], features: keras.KerasTensor) -> keras.KerasTensor:
