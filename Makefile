@@ -130,8 +130,8 @@ venv-demo:
 lock: venv-dev
 	pip install --quiet uv
 	for name in requirements requirements-recipes requirements-demo requirements-dev; do \
-		uv pip compile --universal --python-version 3.11 --no-header --quiet $$name.in -o $$name.txt \
-			|| exit; \
+		uv pip compile --universal --python-version 3.11 --no-header --generate-hashes --quiet \
+			$$name.in -o $$name.txt || exit; \
 	done
 	python tools/pin_stages.py
 

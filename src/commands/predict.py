@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from thaw.core.arguments import Parser
-from thaw.core.errors import ThawError, one_line
+from thaw.core.errors import ThawError, one_line, some
 from thaw.core.progress import track
 from thaw.evaluation.inference import Classifier, Result
 from thaw.files import kinds
@@ -54,14 +54,17 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
         files = [*walk(path)]
         inside = [each for each in files if kinds.means_picture(each)]
         others = sorted({*files} - {*inside})
-        said = f" ({len(others)} files are none: {kinds.said(others)})" if others else ""
+        beside = f"{some(len(others), 'file')} of other kinds ({kinds.said(others)})"
         if not inside:
             raise ThawError(
-                f"{path} holds no picture{said}; give another folder, of "
+                f"{path} holds no picture{f', but {beside}' if others else ''}; give a folder of "
                 f"{', '.join(kinds.READ[:-1])} or {kinds.READ[-1]}"
             )
         if others:
-            print(one_line(f"{path}: {len(inside)} pictures{said}"), file=sys.stderr)
+            print(
+                one_line(f"{path}: {some(len(inside), 'picture')}; left out: {beside}"),
+                file=sys.stderr,
+            )
         found += inside
     return found
 

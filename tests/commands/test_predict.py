@@ -387,7 +387,7 @@ def test_strange_class_names_come_out_whole(tmp_path: Path):
         (
             "two.onnx",
             ["empty"],
-            "empty holds no picture (1 files are none: 1 .txt); give another folder, of AVIF, BMP,",
+            "empty holds no picture, but 1 file of other kinds (1 .txt); give a folder of AVIF",
         ),
     ],
 )
@@ -431,7 +431,7 @@ def test_folder_gives_what_is_a_picture_by_its_bytes_and_says_what_is_none(
     names = ["1 red.png", "3 broken.png", "no suffix", "x.avif", "x.heic", "x.txt", "deep/2.JPG"]
     assert [path.relative_to(photos).as_posix() for path in pictures([photos])] == names
     told = capsys.readouterr()
-    assert told.err == f"{photos}: 7 pictures (1 files are none: 1 .txt)\n"
+    assert told.err == f"{photos}: 7 pictures; left out: 1 file of other kinds (1 .txt)\n"
     assert told.out == ""
 
 

@@ -152,14 +152,14 @@ def test_masks_are_left_out_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[
     ]
     told = capsys.readouterr().out
     assert "2 masks left out in a/, such as x (1)_mask.jpg\n" in told
-    assert "masks/ left out, masks or annotations in b/: 1 pictures\n" in told
+    assert "masks/ left out, masks or annotations in b/: 1 picture\n" in told
 
 
 def test_what_is_left_out_beside_parts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     laid_out(tmp_path, *parts("train", "val"), "test/*", "to_predict/*", "papers/x.pdf", "x.jpg")
     assert found(tmp_path) == BOTH
     assert sorted(capsys.readouterr().out.splitlines()) == [
-        "1 pictures left out: in no class's folder",
+        "1 picture left out: in no class's folder",
         "papers/ left out, no part",
         "test/ left out, without a folder a class, so no test part: 2 pictures",
         "to_predict/ left out, no part: 2 pictures",

@@ -179,8 +179,8 @@ def test_hidden_and_other_files_are_left_out(
     (source / "b" / "Thumbs.db").write_text("")
     assert [row.path for row in brought(source, raw)] == ["a/0.png", "b/0.png"]
     assert capsys.readouterr().out == (
-        "1 pictures left out: in no class's folder\n"
-        "2 files left out: no pictures by their bytes (1 .txt, 1 .db)\n"
+        "1 picture left out: in no class's folder\n"
+        "2 files left out: no picture by its bytes (1 .txt, 1 .db)\n"
     )
 
 

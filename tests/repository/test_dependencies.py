@@ -89,7 +89,7 @@ def package(path: Path) -> str | None:
 
 def listed(path: Path) -> list[str]:
     """The requirement lines of a file, without comments and markers."""
-    lines = [line.split("#")[0].split(";")[0].strip() for line in path.read_text().splitlines()]
+    lines = [re.split(r"[#;\\]", line)[0].strip() for line in path.read_text().splitlines()]
     return [line for line in lines if line and not line.startswith("-")]
 
 
@@ -257,6 +257,15 @@ def test_what_is_named_is_pinned(name: str) -> None:
         package = package.partition("[")[0]  # its extras are pinned as packages of their own
         assert package.lower() in versions, f"{package} is not in {name}.txt"
         assert version in ("", versions[package.lower()]), f"{name}.txt has another {package}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
+def test_every_package_is_pinned_with_hashes(path: Path) -> None:
+    """So pip refuses other files than these before it runs anything of them."""
+    text = path.read_text(encoding="utf-8")
+    pinned = re.findall(r"^(\S+==[^\n]*)\n(    --hash=sha256:[0-9a-f]{64})?", text, re.M)
+    assert [name for name, hashed in pinned if not hashed] == []
+    assert len(pinned) == len(listed(path)) > 0
 
 
 def test_all_files_pin_the_same_versions() -> None:

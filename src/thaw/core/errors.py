@@ -101,6 +101,11 @@ def reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def some(count: int, noun: str) -> str:
+    """A number and what it counts: "1 picture", "2,000 pictures"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def shortlist(names: list[str], limit: int = 20) -> str:
     """Join names for an error message, saying how many were left out."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from thaw.core.errors import ThawError, shortlist
+from thaw.core.errors import ThawError, shortlist, some
 from thaw.datasets.catalogue import UNWRITABLE, composed
 from thaw.datasets.labels import Labelled
 from thaw.files import kinds
@@ -133,7 +133,7 @@ def read(
     around = {each.path: each.pictures for each in (top, *groups.values())}
     loose = sum(map(len, around.values()))
     if loose:
-        print(f"{loose} pictures left out: in no class's folder")
+        print(f"{some(loose, 'picture')} left out: in no class's folder")
     others = [
         each.path / name
         for group in groups.values()
@@ -142,7 +142,9 @@ def read(
         for name in each.others
     ]
     if others:
-        print(f"{len(others)} files left out: no pictures by their bytes ({kinds.said(others)})")
+        print(
+            f"{some(len(others), 'file')} left out: no picture by its bytes ({kinds.said(others)})"
+        )
     rows, names = _rows(reading, top.path, groups)
     if len(groups) > 1:
         _check_parts(reading, groups)
@@ -162,7 +164,7 @@ def _tree(root: Path) -> Folder:
 
 def _leave_out(parent: Folder, name: str, why: str) -> None:
     count = len(parent.folders.pop(name).below())
-    print(f"{name}/ left out, {why}" + (f": {count:,} pictures" if count else ""))
+    print(f"{name}/ left out, {why}" + (f": {some(count, 'picture')}" if count else ""))
 
 
 def _leave_out_masks(folder: Folder) -> None:
@@ -179,7 +181,7 @@ def _leave_out_masks(folder: Folder) -> None:
         if (found := MASK.fullmatch(Path(name).stem)) and found[1] in stems
     }
     if masks:
-        print(f"{len(masks):,} masks left out in {folder.path.name}/, such as {min(masks)}")
+        print(f"{some(len(masks), 'mask')} left out in {folder.path.name}/, such as {min(masks)}")
         folder.pictures = [name for name in folder.pictures if name not in masks]
 
 
@@ -196,7 +198,7 @@ def _step_in(reading: _Reading, folder: Folder) -> Folder:
         if _part(name) or maybe_classes or not one.full or reading.are_classes([name]):
             return folder
         if folder.pictures:
-            print(f"{len(folder.pictures)} pictures left out: beside {name}/")
+            print(f"{some(len(folder.pictures), 'picture')} left out: beside {name}/")
         folder = one
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from thaw.core.errors import ThawError, shortlist
+from thaw.core.errors import ThawError, shortlist, some
 from thaw.core.progress import track
 from thaw.datasets import cifar, folders
 from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
@@ -180,7 +180,7 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
             raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
         rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
     if rows and (rest := [each for each in finder.pictures if each not in rows]):
-        print(f"{len(rest)} pictures left out: not in {table.path}, such as {rest[0]}")
+        print(f"{some(len(rest), 'picture')} left out: not in {table.path}, such as {rest[0]}")
     return list(rows.values())
 
 
