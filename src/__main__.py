@@ -6,7 +6,6 @@ python src COMMAND --help
 """
 
 import ast
-import fcntl
 import importlib
 import os
 import shutil
@@ -17,6 +16,15 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:
+    sys.exit(
+        "error: Thaw runs on Linux and macOS; on Windows, run it in WSL "
+        "(https://learn.microsoft.com/windows/wsl/install)"
+    )
+
+ROOT = Path(__file__).absolute().parents[1]
 STAGES = (  # in the order in which `dvc repro` runs them
     "check",
     "download",
@@ -70,8 +78,14 @@ def docstring(name: str) -> str:
 
 
 def check_packages(name: str) -> None:
-    """End with a sentence where Thaw's packages aren't installed."""
+    """Go on in .venv where packages are missing here, as when `.venv/bin/dvc` runs this without
+    activation; end with a sentence where they aren't there either.
+    """
     if find_spec(LIGHT.get(name, "keras")) is None:
+        for root in (ROOT, Path(os.environ.get("DVC_ROOT", ROOT))):  # of which this may be a copy
+            python = root / ".venv/bin/python"
+            if python.exists() and Path(sys.prefix).resolve() != (root / ".venv").resolve():
+                os.execv(python, [str(python), *sys.argv])
         sys.exit(
             f"error: {sys.executable} lacks packages that Thaw needs; run `make venv` once, then "
             "`source .venv/bin/activate`, and try again"
@@ -83,6 +97,15 @@ def fix_hash_seed() -> None:
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, sys.orig_argv)
+
+
+def go_home() -> None:
+    """Work where params.yaml lies when a command is given from another folder."""
+    if not Path("params.yaml").exists():
+        import workspace
+
+        workspace.called_from = Path.cwd()
+        os.chdir(ROOT)
 
 
 def run_stage(name: str) -> None:
@@ -165,6 +188,7 @@ def main() -> None:
         elif name in STAGES:
             run_stage(name)
         elif name in COMMANDS:
+            go_home()
             sys.argv = [f"python src {name}", *given]
             importlib.import_module(f"commands.{name}").main()
         elif name in ("-h", "--help", "help"):

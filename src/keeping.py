@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import workspace
-from thaw.core.errors import ThawError, shortlist
+from thaw.core.errors import OTHER_OWNER, OTHER_OWNERS, ThawError, shortlist
 from thaw.files import catalogues
 from thaw.files.serialize import write_json
 from thaw.files.walking import hidden
@@ -238,6 +238,8 @@ def restore(paths: Iterable[Path]) -> None:
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     if done.returncode:
+        if OTHER_OWNER.search(done.stderr):
+            raise ThawError(OTHER_OWNERS)
         told = done.stderr.strip().splitlines() or ["it gave no reason"]
         raise ThawError(
             f"Git can't tell what was committed ({told[0]}); run from the folder of a clone that "

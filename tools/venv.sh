@@ -30,6 +30,30 @@ if [ -z "$missing" ]; then
     exit 0
 fi
 
+case $missing in
+*" requirements.txt"*)
+    # DVC needs Git: told here, before all that is fetched.
+    if ! told=$(LC_ALL=C git rev-parse --git-dir 2>&1); then
+        case $told in
+        *"dubious ownership"*)
+            told="this folder belongs to another user, so Git and DVC won't use it"
+            remedy="git config --global --add safe.directory '$PWD'"
+            ;;
+        *"not a git repository"*)
+            told="this folder is no Git repository, which DVC needs"
+            remedy="git init && git add --all && git commit --message Thaw"
+            ;;
+        *)
+            told="git doesn't run here ($told)"
+            remedy="git --version"
+            ;;
+        esac
+        echo "error: $told; run \`$remedy\`, then this again" >&2
+        exit 1
+    fi
+    ;;
+esac
+
 python=
 for candidate in python3 python3.13 python3.12 python3.11 python; do
     if "$candidate" -c "$check" >/dev/null 2>&1; then
@@ -64,7 +88,8 @@ for file in "$@"; do
 done
 rm -f "$stamp"
 # shellcheck disable=SC2086
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check $set_of_files; then
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-user \
+    $set_of_files; then
     echo "error: pip could not install $*; check the network and \`pip config list\`," \
         "then run this again" >&2
     exit 1

@@ -1,15 +1,17 @@
-"""Run the pipeline on pictures of your own, with the augmentation that suits photographs.
+"""Run the pipeline on pictures of your own.
 
     make own SOURCE="~/my photos (2024)"
     python src own "~/my photos (2024)" [--name first-try] [batch_size=16 seed=2]
 
 SOURCE is a folder, an archive or an address, as it is, without any quoting but the shell's. It runs
-as an experiment, here: params.yaml then says what it ran with. `python src undo` is the way back.
+as an experiment, here, with augmentation that suits photographs: params.yaml then says all that it
+ran with. `python src undo` is the way back.
 """
 
 import argparse
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,11 @@ def main() -> None:
         raise ThawError('give where your pictures are: `make own SOURCE="~/my photos"`')
     if "${" in given.source:
         raise ThawError(f"{given.source}: DVC takes ${{…}} for a variable; rename that folder")
-    local = fetching.find(given.source)
-    source = given.source if local is None else str(Path.cwd() / local)
+    source = given.source
+    with suppress(ValueError, RuntimeError):  # `find` says what is wrong
+        if (local := fetching.local_path(source)) is not None:
+            source = str(Path.cwd() / workspace.called_from / local)
+    fetching.find(source)
     here: Any = catalogues.read_yaml(workspace.PARAMS)
     overrides: dict[str, Any] = {"dataset": "folder", "source": source, **PHOTOGRAPHS}
     for text in [*recipe.words(given.set), *given.settings]:

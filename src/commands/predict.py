@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import workspace
 from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError, one_line, some
 from thaw.core.progress import track
@@ -31,9 +32,7 @@ def arguments() -> argparse.Namespace:
         metavar="PATH",
         help="a picture or a folder; write ./-1.png where a name begins with a dash",
     )
-    parser.add_argument(
-        "--model", type=Path, default=Path("models/model.onnx"), help="default: %(default)s"
-    )
+    parser.add_argument("--model", type=Path, help="default: models/model.onnx")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON list, for programs")
     form.add_argument("--csv", action="store_true", help="CSV, for programs and spreadsheets")
@@ -110,8 +109,9 @@ def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
 
 def main() -> None:
     given = arguments()
-    classifier = Classifier(given.model)
-    paths = pictures(given.paths)
+    model = workspace.called_from / given.model if given.model else workspace.MODELS / "model.onnx"
+    classifier = Classifier(model)
+    paths = pictures(workspace.called_from / path for path in given.paths)
     bad = 0
 
     def records() -> Iterator[dict[str, object]]:

@@ -126,6 +126,16 @@ ALLOCATIONS = {
 }
 
 
+def test_a_folder_of_another_user_is_a_sentence() -> None:
+    def main() -> None:
+        raise Exception("/x/.git/: repository path '/x' is not owned by current user")  # pygit2's
+
+    with pytest.raises(
+        SystemExit, match=r"^error: this folder belongs to another user, .*safe\.dir"
+    ):
+        run(main)
+
+
 @pytest.mark.parametrize("library", ALLOCATIONS)
 @pytest.mark.slow
 def test_memory_that_runs_out_is_a_sentence(library: str, tmp_path: Path) -> None:

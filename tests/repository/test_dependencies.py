@@ -77,7 +77,7 @@ def read_by(script: Path) -> set[str]:
 
 
 def script_of(stage: str) -> Path:
-    assert STAGES[stage]["cmd"] == f"python src {stage}"
+    assert STAGES[stage]["cmd"] == f"python3 src {stage}"
     return SRC / "stages" / f"{stage}.py"
 
 

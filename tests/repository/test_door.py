@@ -21,13 +21,18 @@ NAMES = (*door.STAGES, *door.COMMANDS)
 
 
 def run(
-    *words: str, folder: Path = ROOT, options: tuple[str, ...] = (), code: int = 0
+    *words: str,
+    folder: Path = ROOT,
+    options: tuple[str, ...] = (),
+    code: int = 0,
+    src: Path = SRC,
+    **env: str,
 ) -> tuple[str, str]:
     """What `python src` prints and says in a folder, when it ends with this exit code."""
     done = subprocess.run(
-        [sys.executable, *options, str(SRC), *words],
+        [sys.executable, *options, str(src), *words],
         cwd=folder,
-        env=os.environ | {"COLUMNS": "100", "PYTHONHASHSEED": "0"},
+        env=os.environ | {"COLUMNS": "100", "PYTHONHASHSEED": "0"} | env,
         capture_output=True,
         text=True,
         timeout=120,
@@ -97,8 +102,9 @@ def test_the_list_of_recipes_needs_two_packages() -> None:
 @pytest.mark.parametrize(
     "words", [("predict", "x.png"), ("train_head",), ("recipe",), ("recipe", "codes-svm")]
 )
-def test_missing_packages_are_a_sentence(words: tuple[str, ...]) -> None:
-    _, said = run(*words, options=("-S",), code=1)
+def test_missing_packages_are_a_sentence(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "src").symlink_to(SRC)  # where there is no .venv
+    _, said = run(*words, options=("-S",), code=1, src=tmp_path / "src")
     assert "lacks packages that Thaw needs; run `make venv` once" in said
     assert len(said.splitlines()) == 1
 
@@ -118,10 +124,10 @@ def test_what_there_is_not_is_a_sentence(words: tuple[str, ...], sentence: str) 
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "words", [("download",), ("train_head",), ("recipe",), ("predict", "x.png")]
-)
-def test_in_another_folder_it_says_what_is_missing(tmp_path: Path, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [("download",), ("train_head",)])
+def test_a_stage_in_another_folder_says_what_is_missing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     _, said = run(*words, folder=tmp_path, code=1)
     assert re.match(
         r"error: \S+ is missing(?: here; run from the folder that holds it|; run `dvc)", said
@@ -134,3 +140,44 @@ def test_help_names_the_command_as_it_is_run(name: str) -> None:
     printed, _ = run(name, "--help")
     assert printed.startswith(f"usage: python src {name}")
     assert door.docstring(name).splitlines()[0] in printed
+
+
+def test_without_packages_it_goes_on_in_the_virtual_environment(tmp_path: Path) -> None:
+    """As under `.venv/bin/dvc repro` without activation; in a copy, in that of the original."""
+    for root in (tmp_path / "thaw", tmp_path / "copy"):
+        root.mkdir()
+        (root / "src").symlink_to(SRC)
+    python = tmp_path / "thaw/.venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    src = tmp_path / "thaw/src"
+    assert run("train_head", options=("-S",), src=src)[0] == f"{src} train_head\n"
+    src = tmp_path / "copy/src"
+    printed, _ = run("split", options=("-S",), src=src, DVC_ROOT=str(tmp_path / "thaw"))
+    assert printed == f"{src} split\n"
+
+
+def test_a_command_works_from_another_folder(tmp_path: Path) -> None:
+    """And means paths from there."""
+    assert run("recipe", folder=tmp_path) == run("recipe")
+    _, said = run("predict", "x.png", "--model", "my.onnx", folder=tmp_path, code=1)
+    assert f"{tmp_path}/my.onnx" in said
+    _, said = run("own", "photos", folder=tmp_path, code=1)
+    assert said.startswith(f"error: {tmp_path}/photos: no such file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_safe_paths_change_nothing() -> None:
+    assert run(PYTHONSAFEPATH="1") == run()
+    assert run("recipe", PYTHONSAFEPATH="1") == run("recipe")
+
+
+def test_windows_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python has no module fcntl."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    with pytest.raises(SystemExit, match=r"^error: Thaw runs on Linux and macOS; on Windows, run"):
+        spec.loader.exec_module(again)

@@ -202,6 +202,7 @@ class Venv:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        subprocess.run(["git", "init", "--quiet"], cwd=path, check=True)
         (path / "tools").mkdir()
         shutil.copy(ROOT / "tools/venv.sh", path / "tools")
         for name in VENV:
@@ -235,3 +236,41 @@ def test_all_packages_are_enough_for_the_list(tmp_path: Path) -> None:
     venv = Venv(tmp_path)
     assert venv.install(every, tests) == f"{every} {tests}"
     assert venv.install(small) == ""
+
+
+@pytest.mark.parametrize(
+    ("git", "sentence"),
+    [
+        (
+            "echo fatal: not a git repository >&2; exit 128",
+            "this folder is no Git repository, which",
+        ),
+        (
+            "echo fatal: detected dubious ownership >&2; exit 128",
+            "this folder belongs to another u",
+        ),
+        ("exit 127", "git doesn't run here"),
+    ],
+)
+def test_what_git_refuses_is_told_before_the_download(
+    tmp_path: Path, git: str, sentence: str
+) -> None:
+    venv = Venv(tmp_path)
+    write(tmp_path / "bin/git", f"#!/bin/sh\n{git}\n")
+    done = subprocess.run(
+        ["sh", str(tmp_path / "tools/venv.sh"), "requirements.txt"],
+        env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "calls").exists()
+    assert venv.install("requirements.txt") == "requirements.txt"
+
+
+def test_pips_user_setting_does_not_count(tmp_path: Path) -> None:
+    """With `user = true` in its configuration pip refuses to install into a virtual environment."""
+    Venv(tmp_path).install("requirements.txt")
+    assert " --no-user " in (tmp_path / "calls").read_text()

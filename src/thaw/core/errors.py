@@ -13,6 +13,12 @@ NO_MEMORY = re.compile(
     r"ResourceExhausted|OOM when allocating|bad_?alloc|bad allocation|"
     r"[Ff]ailed to allocate memory|[Cc]annot allocate memory"
 )
+# What Git and libgit2 say of a repository of another user, as in a container.
+OTHER_OWNER = re.compile("not owned by current user|dubious ownership")
+OTHER_OWNERS = (
+    "this folder belongs to another user, so Git won't read it; run `git config --global --add "
+    'safe.directory "$PWD"` here, then this again'
+)
 
 
 OF_THE_MACHINE = (
@@ -76,7 +82,7 @@ def of_the_machine(error: BaseException) -> bool:
 
 
 def _outside(error: Exception) -> str:
-    """A sentence on an error that the disk or the memory made; empty for a bug's."""
+    """A sentence on an error that disk, memory or a folder's owner made; empty for a bug's."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return (
             "too many files are open; allow more with `ulimit -n 4096`, or set fewer cores in "
@@ -88,6 +94,8 @@ def _outside(error: Exception) -> str:
             f"{where} can't be read or written ({error.strerror}); "
             "free disk space or change its rights"
         )
+    if OTHER_OWNER.search(str(error)):
+        return OTHER_OWNERS
     if of_the_machine(error):
         return (
             "memory ran out; set a smaller batch_size or image_size or fewer cores in "
