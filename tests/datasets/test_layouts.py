@@ -377,7 +377,7 @@ def test_other_classes_than_the_entry_says(tmp_path: Path, raw: Path):
 
 
 def test_no_source_says_how_to_give_one(raw: Path):
-    with pytest.raises(ThawError, match=r"source: null: .* -S source="):
+    with pytest.raises(ThawError, match=r"source: null: .* `make own SOURCE="):
         bring(chosen(FOLDERS), None, raw)
 
 

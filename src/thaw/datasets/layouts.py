@@ -37,7 +37,7 @@ def bring(
     if address is None:
         raise ThawError(
             "params.yaml: source: null: this dataset has no address of its own; "
-            "give the path of your pictures, such as `dvc exp run -S source=~/pictures`"
+            'give the path of your pictures, such as `make own SOURCE="~/my pictures"`'
         )
     checks = Source(address) if source else Source(address, chosen.sha256, chosen.size)
     if notes and checks.sha256 is None and address.startswith(("http:", "https:")):
