@@ -20,12 +20,14 @@ from thaw.evaluation.inference import Classifier
 
 ADDRESS = "127.0.0.1"
 PORT = 8501
-MEGABYTES = 20  # the largest picture taken
+MEGABYTES = 20  # the largest picture taken; the page says so of a larger one
+# Streamlit says why it refuses a file by an icon alone, and leaves the last result standing.
+LARGEST = 10 * MEGABYTES
 SETTINGS = (
     f"server.address={ADDRESS}",
     f"server.allowedHosts={ADDRESS}",
     "server.allowedHosts=localhost",
-    f"server.maxUploadSize={MEGABYTES}",
+    f"server.maxUploadSize={LARGEST}",
     "server.headless=true",  # no browser is started, and no e-mail address asked for
     "server.fileWatcherType=none",
     "server.disconnectedSessionTTL=0",  # pictures are forgotten with the page

@@ -17,7 +17,6 @@ from thaw.review import heatmaps
 from thaw.training import saving
 
 SHOWN = 5  # classes
-TYPES = ["avif", "bmp", "gif", "jpg", "jpeg", "png", "tif", "tiff", "webp"]
 
 
 # Both are loaded again when they were written again.
@@ -63,6 +62,9 @@ def pixels(content: BytesIO, model: Classifier) -> decoding.Pixels:
 
 
 def show(name: str, content: BytesIO) -> None:
+    if content.getbuffer().nbytes > MEGABYTES * 2**20:
+        st.error(f"{plain(name)} is larger than {MEGABYTES} MB. Give a smaller picture.")
+        return
     model = classifier(changed("model.onnx"))
     try:
         seen = pixels(content, model)
@@ -97,7 +99,7 @@ st.write(
     "Drop a picture. It stays on this machine. The model always names one of its classes, "
     "also for a picture of something else."
 )
-uploaded = st.file_uploader(f"Picture, up to {MEGABYTES} MB", TYPES)
+uploaded = st.file_uploader(f"Picture, up to {MEGABYTES} MB")
 if uploaded:
     try:
         show(uploaded.name, uploaded)

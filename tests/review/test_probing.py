@@ -84,6 +84,15 @@ def test_where_nothing_is_left_after_several_blocks_the_last_layers_with_weights
     assert probing.advise(found, 1).thawed is found[1]
 
 
+def test_a_recipe_that_the_table_puts_lower_is_not_advised() -> None:
+    """The best block is near the end, the last layer 27 points below it."""
+    advice = probing.advise(curve([0.5, 0.6, 0.7, 0.9, 0.63], parameters=100_000), 99)
+    assert (advice.situation, advice.recipe) == (1, "earlier-layer-svm")
+    text = probing.sentences(advice, 99, 50, "dvc exp run -S x")
+    assert "Recipe earlier-layer-svm: a linear classifier on an earlier layer, block_3 (" in text
+    assert "codes-svm, usual in this situation, reads block_4, whose probe is 27.0 points" in text
+
+
 @pytest.mark.parametrize(
     ("accuracies", "pictures", "situation", "recipe"),
     [

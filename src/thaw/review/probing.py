@@ -52,9 +52,10 @@ RULE = (
     f"where more than {LARGE:,} numbers would be trained to a training picture (TensorFlow's "
     "tutorial, which gains from fine-tuning, has 931), else many."
 )
+LAST_LAYER = "codes-svm"  # the recipe that reads the last layer's output
 # (near, large): a situation's number in Stanford's course CS231n, a recipe for it, what that does.
 SITUATIONS = {
-    (True, False): (1, "codes-svm", "a linear classifier on the frozen network's output"),
+    (True, False): (1, LAST_LAYER, "a linear classifier on the frozen network's output"),
     (True, True): (2, "tensorflow-tutorial", "fine-tune the layers after {}"),
     (False, False): (3, "earlier-layer-svm", "a linear classifier on an earlier layer, {}"),
     (False, True): (4, "all-layers", "fine-tune the whole network"),
@@ -307,6 +308,13 @@ def advise(found: Sequence[Depth], pictures: int) -> Advice:
     near = found[place].index >= NEAR * found[-1].index
     large = thawed.parameters <= LARGE * pictures
     situation, recipe, deed = SITUATIONS[near, large]
+    last = found[-1]
+    if recipe == LAST_LAYER and last.accuracy < enough:
+        _, recipe, deed = SITUATIONS[False, False]
+        deed += (
+            f" ({LAST_LAYER}, usual in this situation, reads {last.block}, whose probe is "
+            f"{100 * (best.accuracy - last.accuracy):.1f} points below the best)"
+        )
     deed = deed.format(found[place].block)
     return Advice(best, found[place], thawed, near, large, situation, recipe, deed)
 
