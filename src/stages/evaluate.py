@@ -86,6 +86,7 @@ def main() -> None:
         workspace.METRICS / "evaluation.json",
         decisive | ({"positive": judged} if judged else {}),
     )
+    before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))
     tested = comparison.evaluate(
         labels["test"],
         found["test"],
@@ -95,6 +96,7 @@ def main() -> None:
         classes=classes,
         positive=judged,
         test_set=digest(rows["test"]),
+        thawed=bool(len(after)),
     )
     write_json(workspace.METRICS / "test.json", asdict(tested))
     write_text(workspace.METRICS / "evaluation.md", summary.text(tested))
@@ -102,10 +104,9 @@ def main() -> None:
         write_curves(model, labels["test"], shares, classes, positive)
     confusions = [
         plots.Matrix(title.capitalize(), np.array(tested.confusion[model]), classes)
-        for model, title in record.COMPARED.items()
+        for model, title in tested.compared.items()
     ]
     plots.confusion_matrices(confusions, workspace.PLOTS / "confusion.png")
-    before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))
     starts = len(before) if len(after) else None
     plots.learning_curves(
         pd.concat([before, after]), starts, workspace.PLOTS / "learning_curves.png"

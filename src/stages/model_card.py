@@ -90,6 +90,7 @@ def main() -> None:
     by_class = card.by_class(tested.confusion["fine_tuned"], classes)
     subgroups = card.by_subgroup(tested.groups["subgroup"]["fine_tuned"])
     tuned = tested.scores["fine_tuned"]
+    shown = [model for model in SHOWN if model in tested.compared]
     source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
     chosen = {name: place(each) for name, each in params.model_dump(exclude={"cores"}).items()}
     text = card.render(
@@ -116,12 +117,13 @@ def main() -> None:
                     summary.title(name, tested.positive),
                     *(
                         summary.score(tested.scores[m][name], tested.intervals[m][name])
-                        for m in SHOWN
+                        for m in shown
                     ),
                 )
                 for name in TITLES
             ],
-            "verdict": summary.verdict(tested.fine_tuning),
+            "models": [tested.compared[m] for m in shown],
+            "verdict": summary.conclusion(tested),
             "by_class": by_class,
             "subgroups": subgroups,
             "limits": card.limits(

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -117,6 +117,11 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         span = f"[{low:.4f}, {high:.4f}]"
         title = record.TITLES[name] + (" of `nok`" if name in record.BY_CLASS else "")
         assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
+    alone = summary.text(replace(tested, thawed=False))
+    assert "|  | head only |" in alone
+    assert "fine-tuned |" not in alone
+    assert "Nothing was fine-tuned (`fine_tune_at: null`)" in alone
+    assert "McNemar" not in alone
     back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
     assert summary.text(back) == summary.text(tested)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from thaw.drawing import markdown
-from thaw.evaluation.record import COMPARED, TITLES, Comparison, Evaluation, whose
+from thaw.evaluation.record import TITLES, Comparison, Evaluation, whose
 
 
 def text(found: Evaluation) -> str:
@@ -11,13 +11,13 @@ def text(found: Evaluation) -> str:
     rows = [
         [
             title(name, found.positive),
-            *(score(found.scores[m][name], found.intervals[m][name]) for m in COMPARED),
+            *(score(found.scores[m][name], found.intervals[m][name]) for m in found.compared),
         ]
         for name in TITLES
     ]
     return (
         f"Test: {found.pictures} pictures. In brackets: 95 % bootstrap intervals.\n\n"
-        f"{markdown.table(('', *COMPARED.values()), rows)}\n\n{verdict(found.fine_tuning)}\n"
+        f"{markdown.table(('', *found.compared.values()), rows)}\n\n{conclusion(found)}\n"
     )
 
 
@@ -35,6 +35,13 @@ def score(value: float, interval: Sequence[float]) -> str:
     """A figure and its interval."""
     low, high = interval
     return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def conclusion(found: Evaluation) -> str:
+    """Whether fine-tuning helped, or that there was none."""
+    if not found.thawed:
+        return "Nothing was fine-tuned (`fine_tune_at: null`): the head's model is the result."
+    return verdict(found.fine_tuning)
 
 
 def verdict(comparison: Comparison) -> str:

@@ -24,6 +24,7 @@ def evaluate(
     classes: Sequence[str],
     positive: str | None,
     test_set: str,
+    thawed: bool = True,
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
 
@@ -36,6 +37,7 @@ def evaluate(
         classes: their names, in order.
         positive: whose precision and recall these are; None for the mean over the classes.
         test_set: of `Evaluation`.
+        thawed: whether anything was fine-tuned.
     """
     drawn = metrics.resamples(labels, seed)
     at = None if positive is None else classes.index(positive)
@@ -44,6 +46,7 @@ def evaluate(
         len(labels),
         test_set,
         positive,
+        thawed,
         scores,
         {name: metrics.intervals(labels, shares, drawn, at) for name, shares in found.items()},
         metrics.compare(labels, found["head"], found["fine_tuned"], drawn),

@@ -58,11 +58,17 @@ class Evaluation:
     pictures: int
     test_set: str  # SHA-256 of the test pictures: names, labels, contents
     positive: str | None  # the class that `BY_CLASS` are of; None: the mean over the classes
+    thawed: bool  # whether anything was fine-tuned; if not, both models are the head's
     scores: Mapping[str, Mapping[str, float]]  # of `metrics.scores`
     intervals: Mapping[str, Intervals]  # 95 %
     fine_tuning: Comparison
     groups: Mapping[str, Mapping[str, Groups]]  # by label and by subgroup
     confusion: Mapping[str, Sequence[Sequence[int]]]  # rows of actual classes
+
+    @property
+    def compared(self) -> Mapping[str, str]:
+        """The models to show, and their titles: one where nothing was fine-tuned."""
+        return COMPARED if self.thawed else {"head": COMPARED["head"]}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
