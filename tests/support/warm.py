@@ -26,10 +26,11 @@ def folder() -> Path:
     """For the socket, whose path must be short, and for `python`."""
     made = tempfile.TemporaryDirectory(prefix="warm-")
     atexit.register(made.cleanup)
-    python = Path(made.name) / "python"
     script = shlex.join([sys.executable, "-ISE", str(HERE / "warm_python.py")])
-    python.write_text(f'#!/bin/sh\nexec {script} "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
+    for name in ("python", "python3"):
+        python = Path(made.name) / name
+        python.write_text(f'#!/bin/sh\nexec {script} "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
     return Path(made.name)
 
 
