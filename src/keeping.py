@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 KEPT = Path("kept")
+PIPELINE = Path("dvc.yaml")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Output:
 
 def outputs() -> list[Output]:
     """All that stages write."""
-    pipeline: Any = catalogues.read_yaml(Path("dvc.yaml"))
+    pipeline: Any = catalogues.read_yaml(PIPELINE)
     found = []
     for name, stage in pipeline["stages"].items():
         for each in [*stage.get("outs", []), *stage.get("metrics", [])]:
@@ -66,8 +67,11 @@ def refuse_inside(value: str, path: Path, place: str) -> None:
 
 
 def note(stage: str) -> None:
-    """Note what a stage leaves, so that what a person changes afterwards is told apart."""
-    if stage != "check":
+    """Note what a stage leaves, so that what a person changes afterwards is told apart.
+
+    Not where there is no pipeline, as where a benchmark runs stages: there nothing is removed.
+    """
+    if stage != "check" and PIPELINE.exists():
         mine = {str(each.path): _seen(each.path) for each in outputs() if each.stage == stage}
         write_json(_noted(stage), mine)
 

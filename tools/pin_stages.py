@@ -17,7 +17,8 @@ VERSIONS = ROOT / "versions"
 # What is installed under another name than it is imported by.
 INSTALLED = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # No byte follows from them: they check, fetch what is compared with its sha256, or show progress.
-WITHOUT_EFFECT = {"filelock", "pooch", "pydantic", "pyyaml", "requests", "threadpoolctl", "tqdm"}
+WITHOUT_EFFECT = {"dvc", "filelock", "pooch", "pydantic", "pyyaml", "requests", "threadpoolctl"}
+WITHOUT_EFFECT |= {"tqdm"}
 
 
 def modules(name: str) -> set[Path]:

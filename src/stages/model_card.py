@@ -92,7 +92,8 @@ def main() -> None:
     tuned = tested.scores["fine_tuned"]
     shown = [model for model in SHOWN if model in tested.compared]
     source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
-    chosen = {name: place(each) for name, each in params.model_dump(exclude={"cores"}).items()}
+    chosen = params.model_dump(exclude={"cores"})
+    chosen = {name: place(each) for name, each in chosen.items()}
     text = card.render(
         {
             "title": dataset["title"],

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers import folders, mutated, picture
-from places import SRC
+from places import ROOT, SRC
 from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry
 from thaw.datasets.layouts import bring
@@ -202,7 +202,9 @@ def project(tmp_path: Path) -> Path:
     source = folders(tmp_path / "source", "a", "b", each=40)
     (source / "a" / "3.png").write_bytes(b"")
     (source / "b" / "4.png").write_text("text")
-    bring(catalogues.check(OWN, Entry, "own.yaml"), str(source), tmp_path / "data" / "raw")
+    bring(catalogues.check(OWN, Entry, "own.yaml"), str(source), tmp_path / "data" / "dataset")
+    for name in ("datasets", "pretrained"):
+        (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
 

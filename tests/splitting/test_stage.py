@@ -26,6 +26,8 @@ def parameters(**changes: object) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     with contextlib.chdir(tmp_path):
+        for name in ("datasets", "pretrained"):
+            Path(name).symlink_to(ROOT / name)
         rows = []
         for number in range(40):
             label = CLASSES[number % 2]
