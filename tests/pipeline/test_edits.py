@@ -54,11 +54,11 @@ def edited(path: Path, more: str) -> Iterator[None]:
         ("src/thaw/datasets/layouts.py", {"download"}),
         ("src/thaw/files/serialize.py", set(STAGES)),
         ("src/stages/train_head.py", {"train_head"}),
-        ("datasets/folder.yaml", {"download", "model_card"}),
-        ("pretrained/VGG16.yaml", {"weights", "model_card"}),
+        ("datasets/folder.yaml", {"check", "download", "model_card"}),
+        ("pretrained/VGG16.yaml", {"check", "weights", "model_card"}),
         # Nothing of the result follows from these.
-        ("datasets/elpv.yaml", set()),
-        ("datasets/one_more.yaml", set()),
+        ("datasets/elpv.yaml", {"check"}),
+        ("datasets/one_more.yaml", {"check"}),
         ("src/thaw/core/progress.py", set()),
         ("src/thaw/core/errors.py", set()),
         ("src/thaw/core/params.py", set()),
@@ -82,9 +82,9 @@ def test_an_edit_of_code_re_runs(repository: Repository, path: str, stages: set[
 @pytest.mark.parametrize(
     ("name", "value", "stages"),
     [
-        ("fine_tune_at", 11, {"fine_tune", "model_card"}),
-        ("head.dropout", 0.5, {"train_head", "model_card"}),
-        ("on_bad_image", "skip", {"split", "model_card"}),
+        ("fine_tune_at", 11, {"check", "fine_tune", "model_card"}),
+        ("head.dropout", 0.5, {"check", "train_head", "model_card"}),
+        ("on_bad_image", "skip", {"check", "split", "model_card"}),
         ("cores", 1, set()),
     ],
 )
