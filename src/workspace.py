@@ -62,6 +62,8 @@ def check_params(checked: params.Params, place: str = "params.yaml") -> None:
     Raises:
         ThawError: saying what would be right.
     """
+    _refuse_left_behind(DATASETS / f"{checked.dataset}.yaml", f"{place}: dataset")
+    _refuse_left_behind(PRETRAINED / f"{checked.base_model}.yaml", f"{place}: base_model")
     catalogues.read(DATASETS, checked.dataset, dict[str, Any], f"{place}: dataset: ")
     consistency.check(checked, place)
     name, entries = checked.base_model, {}
@@ -71,6 +73,15 @@ def check_params(checked: params.Params, place: str = "params.yaml") -> None:
         consistency.check_weights(checked.weights, name, entries, f"{PRETRAINED}/{name}.yaml")
     except ThawError as error:
         raise ThawError(f"{place}: {error}") from None
+
+
+def _refuse_left_behind(path: Path, place: str) -> None:
+    """A file that lies in the repository, and not in the copy of it that an experiment runs in."""
+    if not path.exists() and Path(os.environ.get("DVC_ROOT", ""), path).exists():
+        raise ThawError(
+            f"{place}: {path} is not in the copy that this experiment runs in, which holds what "
+            f"Git knows: `git add {path}` and run it again"
+        )
 
 
 def at_home(address: str) -> str:

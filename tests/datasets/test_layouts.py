@@ -269,7 +269,14 @@ def test_folder_called_like_a_picture_is_a_folder(tmp_path: Path, raw: Path):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("cats", "Cats"), ("STRASSE", "straße"), ("caf\u00e9", "cafe\u0301"), ("É", "e\u0301")],
+    [
+        ("cats", "Cats"),
+        ("STRASSE", "straße"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("É", "e\u0301"),
+        ("cats", "cats "),
+        ("big cats", "big  cats"),
+    ],
 )
 @pytest.mark.parametrize("parts", [("", ""), ("train/", "val/")])
 def test_classes_that_some_disks_take_for_one_are_refused(
@@ -279,7 +286,7 @@ def test_classes_that_some_disks_take_for_one_are_refused(
         folders(tmp_path / "own" / part, name, "other", each=1)
     text = refused(tmp_path / "own", raw)
     assert f"the classes {first!a} and {second!a}" in text or f"{second!a} and {first!a}" in text
-    assert "the same but for case or Unicode form; rename one" in text
+    assert "the same but for case, blanks or Unicode form; rename one" in text
 
 
 def test_class_is_called_the_same_in_either_unicode_form(tmp_path: Path, raw: Path):

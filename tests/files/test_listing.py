@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from thaw.core.errors import ThawError
 from thaw.files import listing
 
 
@@ -98,3 +99,12 @@ def test_a_lone_file(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_left_to_who_needs_it(folder: Path) -> None:
     (folder / "cats/nowhere.jpg").symlink_to("gone")
     assert len(listing.look(folder, {})) == 3
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.png", "caf\udce9/a.png"])
+def test_a_name_that_is_not_utf8_is_named(folder: Path, name: str):
+    """Python calls the byte E9 so, Latin-1's é."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).touch()
+    with pytest.raises(ThawError, match=r"the name 'caf\\udce9.*' is not UTF-8; rename"):
+        listing.look(folder, {})

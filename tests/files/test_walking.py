@@ -7,7 +7,18 @@ from thaw.files.walking import hidden, walk
 
 
 @pytest.mark.parametrize(
-    ("name", "out"), [(".git", True), ("__MACOSX", True), ("a.png", False), ("-a", False)]
+    ("name", "out"),
+    [
+        (".git", True),
+        (".ipynb_checkpoints", True),
+        ("__MACOSX", True),
+        ("@eaDir", True),  # a Synology's, with a JPEG in small of each picture
+        ("$RECYCLE.BIN", True),
+        ("lost+found", True),
+        ("a.png", False),
+        ("-a", False),
+        ("lost", False),
+    ],
 )
 def test_hidden(name: str, out: bool):
     assert hidden(name) is out

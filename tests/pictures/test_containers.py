@@ -210,6 +210,33 @@ def test_damaged_pixels_are_still_refused(tmp_path: Path):
         read(tmp_path / "a.png")
 
 
+def spoilt(content: bytes, at: int, count: int) -> bytes:
+    return content[:at] + bytes(count) + content[at + count :]
+
+
+@pytest.mark.parametrize("part", [1, 2, 8])
+def test_png_whose_pixels_are_zeros_from_somewhere_on_is_refused(tmp_path: Path, part: int):
+    """As after a copy that was cut short: Pillow reads it, and the rest of the picture is black."""
+    content = saved("PNG")
+    start, end = content.index(b"IDAT") + 4, content.index(b"IEND") - 8
+    at = end - (end - start) // part // 2
+    path = tmp_path / "cut.png"
+    path.write_bytes(spoilt(content, at, len(content) - at))
+    with pytest.raises(BadImageError):
+        read(path)
+    path.write_bytes(spoilt(content, at, end - at))  # the chunk's checksum and the end are there
+    with pytest.raises(BadImageError):
+        read(path)
+
+
+def test_png_with_a_wrong_checksum_and_whole_pixels_is_read(tmp_path: Path):
+    content = saved("PNG")
+    end = content.index(b"IEND") - 8
+    path = tmp_path / "whole.png"
+    path.write_bytes(spoilt(content, end, 4))
+    assert np.array_equal(np.asarray(read(path)), np.asarray(IMAGE))
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("make", [png, jpeg])
 def test_cut_file_is_still_refused(tmp_path: Path, make: object, share: float):

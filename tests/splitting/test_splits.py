@@ -182,7 +182,8 @@ def test_too_few_pictures(few: int, part: str):
     text = str(caught.value)
     assert text.startswith(f"params.yaml: split: the {part} split would get no picture")
     assert f"of the class rare (it has {few})" in text
-    assert "add pictures, or change split.held_out and split.test" in text
+    change = "change split.held_out and split.test"  # no share gives each split one of two
+    assert f"add pictures, {f'or {change}' if few > 2 else 'three at least'}" in text
     assert "seed" not in text
 
 

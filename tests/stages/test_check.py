@@ -129,3 +129,19 @@ def test_a_place_where_a_stage_writes_is_refused() -> None:
         ThawError, match=r"weights: data/weights/base\.weights\.h5 lies where stage"
     ):
         check.main()
+
+
+@pytest.mark.parametrize(
+    ("key", "file"),
+    [("dataset", "datasets/mine.yaml"), ("base_model", "pretrained/ResNet50.yaml")],
+)
+def test_a_file_that_git_does_not_know_is_missed_where_an_experiment_has_a_copy(
+    here: Path, monkeypatch: pytest.MonkeyPatch, key: str, file: str
+) -> None:
+    path = here / "home" / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    edit(**{key: path.stem})
+    monkeypatch.setenv("DVC_ROOT", str(here / "home"))
+    with pytest.raises(ThawError, match=rf"params.yaml: {key}: {file} .*: `git add {file}` and"):
+        check.main()

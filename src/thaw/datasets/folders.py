@@ -428,11 +428,11 @@ def _rows(
     for part, group in groups.items():
         for folder, one in group.folders.items():
             label = composed(folder)
-            like = classes.setdefault(label.casefold(), folder)
+            like = classes.setdefault(" ".join(label.casefold().split()), folder)
             if like != folder:
                 reading.refuse(
-                    f"has the classes {like!a} and {folder!a}, the same but for case or Unicode "
-                    "form; rename one, since some disks take them for one"
+                    f"has the classes {like!a} and {folder!a}, the same but for case, blanks or "
+                    "Unicode form; rename one, since people and some disks take them for one"
                 )
             for path in one.below():
                 name = path.relative_to(root).as_posix()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thaw.core.errors import shortlist
+from thaw.core.errors import ThawError, shortlist
 from thaw.files.walking import walk
 
 Listing = dict[str, list[Any]]  # a file's name: what the system knows of it, then its SHA-256
@@ -19,10 +19,15 @@ def look(path: Path, before: Mapping[str, list[Any]]) -> Listing:
         path: the folder or file.
         before: an earlier listing. A file whose size, times and place on the disk are as they were
             isn't read again.
+
+    Raises:
+        ThawError: when a name isn't UTF-8, in which DVC writes names down.
     """
     found: Listing = {}
     for file in walk(path) if path.is_dir() else [path]:
         name = file.relative_to(path).as_posix() if file != path else ""
+        if not _is_utf8(name):
+            raise ThawError(f"{path}: the name {name!r} is not UTF-8; rename the file or folder")
         try:
             status = file.stat()
             known = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
@@ -34,6 +39,14 @@ def look(path: Path, before: Mapping[str, list[Any]]) -> Listing:
         except OSError:  # a link to nowhere, no right to read it: who needs the file says so
             continue
     return found
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def digest(listing: Mapping[str, list[Any]]) -> dict[str, object]:

@@ -6,10 +6,20 @@ from pathlib import Path
 
 from thaw.core.errors import ThawError
 
+# What systems put beside pictures: copies in small (macOS, Synology), what was thrown away.
+SYSTEMS = {
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+}
+
 
 def hidden(name: str) -> bool:
     """Whether a file or folder of that name is no part of a dataset."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in SYSTEMS
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -1,11 +1,13 @@
 """Take from a picture's file what surrounds the pixels: text, colour profile, broken EXIF.
 
 Decoders refuse a file for a wrong checksum in a comment. What is left holds the same pixels.
+Pillow, on the other hand, looks at no checksum of a PNG's pixels.
 """
 
 import re
 import struct
 import zlib
+from typing import BinaryIO
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHECKED = {
@@ -28,6 +30,42 @@ def bare(content: bytes) -> bytes | None:
     else:
         return None
     return None if less == content else less
+
+
+def refuse_damaged_png(file: BinaryIO) -> None:
+    """Refuse a PNG whose pixels are not those that were written; the file is left where it was.
+
+    Raises:
+        ValueError: when the checksum of a chunk of pixels is wrong, and that of all pixels too: the
+            first alone may be the writer's mistake.
+    """
+    before = file.tell()
+    whole = True
+    pixels = []  # where their chunks lie
+    file.seek(len(_PNG))
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind != b"IDAT":
+            file.seek(length + 4, 1)
+            continue
+        pixels.append((file.tell(), length))
+        checksum = zlib.crc32(file.read(length), zlib.crc32(kind))
+        whole = whole and file.read(4) == struct.pack(">I", checksum)
+    if not whole and not _unpacks(file, pixels):
+        raise ValueError("its pixels are damaged: their checksums are wrong")
+    file.seek(before)
+
+
+def _unpacks(file: BinaryIO, pieces: list[tuple[int, int]]) -> bool:
+    """Whether pieces of a file, at these places and of these lengths, are what zlib packed."""
+    packed = zlib.decompressobj()
+    try:
+        for at, length in pieces:
+            file.seek(at)
+            packed.decompress(file.read(length))
+    except zlib.error:
+        return False
+    return packed.eof
 
 
 def _bare_png(content: bytes) -> bytes:

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from thaw.core.errors import ThawError
 from thaw.files import kinds
 from thaw.pictures import depths
-from thaw.pictures.containers import bare
+from thaw.pictures.containers import bare, refuse_damaged_png
 from thaw.pictures.depths import BitDepth
 
 T = TypeVar("T")
@@ -145,6 +145,8 @@ def _decode(file: BinaryIO, bit_depth: BitDepth, locks: ExitStack) -> _Decoded:
         locks.enter_context(_one_large)
     _refuse_thumbnail(opened)
     _refuse_lost_colour(opened)
+    if opened.format == "PNG":
+        refuse_damaged_png(file)
     if depths.is_deep(opened):
         found = _shallow(opened, file, bit_depth)
     else:

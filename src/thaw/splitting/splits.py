@@ -114,9 +114,10 @@ def _check(split: Mapping[str, str], labels: Mapping[str, str], brought: set[str
                 "that isn't in a later part too; add some to it"
             )
         if empty:
-            have = Counter(labels.values())
+            have = Counter(labels.values())[empty[0]]
+            change = ", or change split.held_out and split.test"
             raise ThawError(
                 f"params.yaml: split: the {part} split would get no picture of the class "
-                f"{shortlist(empty)} (it has {have[empty[0]]}); add pictures, or change "
-                "split.held_out and split.test"
+                f"{shortlist(empty)} (it has {have}); add pictures"
+                f"{change if have >= len(SPLITS) else ', three at least, or remove the class'}"
             )
