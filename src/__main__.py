@@ -100,8 +100,8 @@ def fix_hash_seed() -> None:
 
 
 def go_home() -> None:
-    """Work where params.yaml lies when a command is given from another folder."""
-    if not Path("params.yaml").exists():
+    """Work where the pipeline lies when a command is given from a folder that has none."""
+    if not (Path("params.yaml").exists() or Path("dvc.yaml").exists()):
         import workspace
 
         workspace.called_from = Path.cwd()
@@ -188,7 +188,8 @@ def main() -> None:
         elif name in STAGES:
             run_stage(name)
         elif name in COMMANDS:
-            go_home()
+            if name != "predict":  # its pictures lie where it is given
+                go_home()
             sys.argv = [f"python src {name}", *given]
             importlib.import_module(f"commands.{name}").main()
         elif name in ("-h", "--help", "help"):

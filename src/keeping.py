@@ -88,7 +88,10 @@ def move_aside(others: Iterable[Path] = ()) -> tuple[list[Path], Path]:
     stopped. `others` are moved too.
     """
     with _repository() as repo:
-        foreign = [path for output in outputs() for path in _foreign(repo, output)]
+        ours = [
+            output for output in outputs() if output.stage != "check"
+        ]  # which writes notes alone
+        foreign = [path for output in ours for path in _foreign(repo, output)]
     found = sorted({*foreign, *(path for path in others if path.is_file())})
     folder = KEPT / time.strftime("%Y-%m-%d-%H%M%S")
     for path in found:

@@ -11,6 +11,7 @@ from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
 
 called_from = Path()  # the folder that a command was given from; paths are meant from there
+HOME = Path(__file__).parents[1]
 PARAMS = Path("params.yaml")
 DATASETS = Path("datasets")  # a file a dataset
 CHECKSUMS = DATASETS / "checksums.txt"  # of downloads whose file states none

@@ -109,9 +109,10 @@ def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
 
 def main() -> None:
     given = arguments()
-    model = workspace.called_from / given.model if given.model else workspace.MODELS / "model.onnx"
-    classifier = Classifier(model)
-    paths = pictures(workspace.called_from / path for path in given.paths)
+    here = workspace.MODELS / "model.onnx"
+    home = workspace.HOME / here  # where the command is given from another folder
+    classifier = Classifier(given.model or (home if not here.exists() and home.exists() else here))
+    paths = pictures(given.paths)
     bad = 0
 
     def records() -> Iterator[dict[str, object]]:

@@ -97,7 +97,7 @@ def test_only_views_that_all_seeds_have_are_computed_once(
 
 def test_without_data_seeds_says_what_makes_it(tmp_path: Path) -> None:
     made = workspaces.Workspace(tmp_path, {})
-    with pytest.raises(ThawError, match="raw is missing; run `dvc repro split weights`"):
+    with pytest.raises(ThawError, match="dataset is missing; run `dvc repro split weights`"):
         seeds.repeat(made, tmp_path / "nowhere", [1], "test")
 
 

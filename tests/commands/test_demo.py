@@ -218,6 +218,7 @@ def test_another_host_name_gets_no_connection(server: str) -> None:
 def test_without_a_model_nothing_is_served(run: Run, tmp_path: Path, gone: str) -> None:
     shutil.copytree(run.folder / "models", tmp_path / "models")
     (tmp_path / "models" / gone).unlink()
+    (tmp_path / "params.yaml").touch()
     process = command(tmp_path)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1

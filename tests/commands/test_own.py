@@ -92,7 +92,7 @@ def test_an_address_stays(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch)
         (("",), 'give where your pictures are: `make own SOURCE="~/my photos"`'),
         (("src/${HOME}",), "src/${HOME}: DVC takes ${…} for a variable"),
         (("/not/there",), "/not/there: no such file"),
-        (("tests", "batch_size=no"), "your parameters over params.yaml: batch_size"),
+        (("tests", "batch_size=0"), "your parameters over params.yaml: batch_size"),
         (("tests", "fine_tune_at=400"), "fine_tune_at: 400: MobileNetV2 has 154 layers"),
     ],
 )

@@ -85,10 +85,6 @@ def test_before_any_training_it_says_so(folder: Path) -> None:
     assert once(folder) == "no training has begun here; `dvc repro` starts one\n"
 
 
-def test_elsewhere_it_says_so(tmp_path: Path) -> None:
-    assert once(tmp_path, code=1).startswith("error: dvc.yaml is missing here; run from")
-
-
 def test_once_in_a_pipe_is_text_with_the_last_figures(folder: Path) -> None:
     write(folder, "head", HEAD, final=True)
     write(folder, "model", MODEL, final=True)

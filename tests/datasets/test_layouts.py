@@ -1124,7 +1124,7 @@ def test_an_unknown_dataset_is_a_sentence(tmp_path: Path):
         ({**FOLDERS, "classes": ["a", "b", "a"]}, "own.yaml: `classes` names a twice; remove"),
         ({**FOLDERS, "classes": ["caf\u00e9", "cafe\u0301"]}, "names café twice"),
         ({**FOLDERS, "classes": ["a\n", "b"]}, r"'a.n' in `classes` has a control char"),
-        ({**FOLDERS, "classes": [True, False]}, "own.yaml: classes.0: .*valid string"),
+        ({**FOLDERS, "classes": [True, False]}, "own.yaml: classes.0: .*text"),
         (named(separator=";;"), "own.yaml: table.separator: "),
         (named(separator="\n"), "own.yaml: table.separator: "),
         (named(decimal=";"), "own.yaml: table.decimal: "),

@@ -48,5 +48,5 @@ def test_no_plot_has_boxes(tmp_path: Path):
     tiles = [plots.Tile(pixels(1), f"{name} 85%\nwrong: is {name}") for name in classes]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.confusion_matrices([("猫", counts)], classes, tmp_path / "confusion.png")
+        plots.confusion_matrices([plots.Matrix("猫", counts, classes)], tmp_path / "confusion.png")
         plots.grid(tiles, "猫", tmp_path / "grid.png")

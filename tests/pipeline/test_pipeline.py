@@ -54,7 +54,7 @@ def test_repro_makes_every_output(repository: Repository) -> None:
 def test_git_keeps_the_small_files_and_dvc_the_rest(repository: Repository) -> None:
     tracked = repository.run("git", "ls-files").splitlines()
     assert {"dvc.lock", "metrics/evaluation.md", "plots/confusion.png"} <= set(tracked)
-    small = (".gitignore", "models/model_card.md")
+    small = (".gitignore", "models/model_card.md", "watched/source", "watched/weights")
     for path in tracked:
         assert not path.startswith(("data/", "models/", "plots/pictures")) or path.endswith(small)
     assert repository.run("git", "status", "--porcelain") == ""

@@ -162,7 +162,7 @@ def test_a_command_works_from_another_folder(tmp_path: Path) -> None:
     """And means paths from there."""
     assert run("recipe", folder=tmp_path) == run("recipe")
     _, said = run("predict", "x.png", "--model", "my.onnx", folder=tmp_path, code=1)
-    assert f"{tmp_path}/my.onnx" in said
+    assert said.startswith("error: my.onnx is missing")
     _, said = run("own", "photos", folder=tmp_path, code=1)
     assert said.startswith(f"error: {tmp_path}/photos: no such file")
     assert list(tmp_path.iterdir()) == []

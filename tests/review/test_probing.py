@@ -275,6 +275,7 @@ class Tiny:
             "dataset": "folder",
             "source": str(folders(folder / "pictures", "a", "b", each=30)),
             "base_model": "VGG16",
+            "fine_tune_at": "block5_conv1",
             "weights": "random",
             "image_size": 32,
             "cache": {"layer": "block4_pool", "bottleneck": "blocks"},

@@ -66,8 +66,9 @@ KINDS: list[dict[str, Any]] = [
 ]
 # What counts in any run: which pictures there are, and what the network sees of them.
 ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "weights", "feature_layer",
-          "cache.bottleneck", "head.pooling", "seed"}  # fmt: skip
-ELSEWHERE = {"cores", "split.held_out", "split.test"}  # no part of results; stage `split` tells
+          "cache.bottleneck", "head.pooling", "seed", "bit_depth"}  # fmt: skip
+# No part of results; the dataset decides of these, and a stage tells.
+ELSEWHERE = {"cores", "split.held_out", "split.test", "positive"}
 REFUSED = {f"network.{name}" for name in consistency.NETWORK}
 
 

@@ -45,6 +45,9 @@ class Machine:
             found = shutil.which(tool)
             assert found, f"{tool} is missing here"
             (self.bin / tool).symlink_to(found)
+        git = self.bin / "git"  # as in a repository of one's own
+        git.write_text("#!/bin/sh\nexit 0\n")
+        git.chmod(0o755)
 
     def python(self, name: str, version: str, venv: bool = True, module: str = "exit 3") -> Path:
         """Put a fake Python on the PATH; `module` is what it does for `-m …`."""
