@@ -16,6 +16,7 @@ from PIL import Image
 
 import workspace
 from thaw.core.arguments import Parser, whole
+from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.drawing import summary
 from thaw.evaluation import metrics
@@ -223,7 +224,11 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     found = reports.predictions(workspace.PREDICTIONS.read_text("utf-8"))
     classes = list(found.classes)
     labels = np.array([classes.index(label) for label in found.labels.values()])
-    tested = Evaluation.of(workspace.read_json(workspace.METRICS / "test.json"))
+    facts = workspace.METRICS / "test.json"
+    try:
+        tested = Evaluation.of(workspace.read_json(facts))
+    except (KeyError, TypeError):
+        raise ThawError(f"{facts} was written by an older Thaw; run `dvc repro`") from None
     scores, intervals, groups = tested.scores, tested.intervals, tested.groups
     drawn = charts(tested.positive)
     pictures, heated = gallery(classes, found.probabilities, given)

@@ -258,6 +258,13 @@ def test_what_is_missing_is_named_and_the_page_kept(
     assert file.read_bytes() == kept
 
 
+def test_scores_of_an_older_thaw_are_a_sentence(repository: Repository) -> None:
+    with restored(repository, "metrics/test.json"):
+        (repository.path / "metrics/test.json").write_text('{"fine_tuning": {}}')
+        printed = page_of(repository, code=1)
+    assert "error: metrics/test.json was written by an older Thaw; run `dvc repro`" in printed
+
+
 def test_a_number_that_is_none_is_refused(repository: Repository) -> None:
     printed = page_of(repository, "--heat-maps", "-1", code=1)
     assert printed.startswith("error: --heat-maps: -1: give a whole number from 0; ")
