@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from browser import chromium, opened
 from repository import NASTY, Finished, Repository
+from written import restored
 
 pytestmark = pytest.mark.timeout(900)
 
