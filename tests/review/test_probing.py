@@ -418,7 +418,14 @@ def test_a_head_that_cant_be_trained_is_refused(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"base_model": "MobileNet"}, "base_model: MobileNet has no blocks"),
+        (
+            {
+                "base_model": "MobileNet",
+                "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
+                "fine_tune_at": "conv_pw_12",
+            },
+            "base_model: MobileNet has no blocks",
+        ),
         ({"cache": {"layer": "block9", "bottleneck": "pooled"}}, "cache.layer: block9: VGG16 has"),
     ],
 )
