@@ -49,7 +49,7 @@ COMMANDS = (
     "own",
     "undo",
 )
-BARE = (*STAGES, "probe")  # take no arguments
+BARE = (*STAGES, "probe", "undo")  # take no arguments
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -158,10 +157,9 @@ def test_a_source_in_an_output_is_refused(value: str, sentence: str) -> None:
 
 
 def test_undo_brings_all_back_and_loses_nothing(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A digit changed within the second of the last commit, which `git diff` doesn't see."""
-    monkeypatch.setattr(sys, "argv", ["undo"])
     Path("params.yaml").write_text("seed: 2\n")
     status = Path("params.yaml").stat()
     git(here, "update-index", "--assume-unchanged", "params.yaml")
@@ -181,8 +179,7 @@ def test_undo_brings_all_back_and_loses_nothing(
 
 
 @pytest.mark.usefixtures("here")
-def test_undo_says_what_cannot_be_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["undo"])
+def test_undo_says_what_cannot_be_brought_back() -> None:
     shutil.rmtree(".dvc/cache")
     Path("models/model.onnx").unlink()
     with pytest.raises(
@@ -195,6 +192,5 @@ def test_undo_says_what_cannot_be_brought_back(monkeypatch: pytest.MonkeyPatch) 
 def test_undo_without_git_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.setattr(sys, "argv", ["undo"])
     with pytest.raises(ThawError, match="Git can't tell what was committed"):
         undo.main()

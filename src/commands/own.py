@@ -18,6 +18,7 @@ from typing import Any
 import workspace
 from commands import recipe
 from thaw.core import params
+from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError
 from thaw.files import catalogues, fetching
 from thaw.review import recipes
@@ -27,19 +28,13 @@ PHOTOGRAPHS = {"augment": {"flip": "horizontal", "quarter_turns": False, "rotati
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="SOURCE", help="a folder, an archive or an address")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
-    parser.add_argument("--name", help="of the experiment")
+    parser = Parser(__doc__)
     parser.add_argument(
-        "--set",
-        default="",
-        metavar="TEXT",
-        help="other parameters as one text, quoted as in a shell, as `make own` passes SET on",
+        "source", nargs="?", default="", metavar="SOURCE", help="a folder, an archive or an address"
     )
-    return parser.parse_args()
+    recipe.add_settings(parser, "own")
+    parser.add_argument("--name", help="of the experiment")
+    return parser.read()
 
 
 def main() -> None:
@@ -55,7 +50,7 @@ def main() -> None:
     fetching.find(source)
     here: Any = catalogues.read_yaml(workspace.PARAMS)
     overrides: dict[str, Any] = {"dataset": "folder", "source": source, **PHOTOGRAPHS}
-    for text in [*recipe.words(given.set), *given.settings]:
+    for text in recipe.settings(given):
         overrides = recipes.merge(overrides, recipes.setting(text))
     place = "your parameters over params.yaml"
     workspace.check_params(params.parse(recipes.merge(here, overrides), place), place)

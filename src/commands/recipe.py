@@ -32,16 +32,27 @@ WIDEST = 100  # columns of the list, in a wider terminal too
 def arguments() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument("recipe", nargs="?", help="a file of recipes/, without .yaml")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
+    add_settings(parser, "recipe")
     parser.add_argument("--name", help="of the experiment, instead of the recipe's")
+    parser.add_argument("--md", action="store_true", help="the list as a Markdown table")
+    return parser.read()
+
+
+def add_settings(parser: Parser, target: str) -> None:
+    """Take parameters, each by itself and all as one text, as `make` passes them on."""
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="other parameters")
     parser.add_argument(
         "--set",
         default="",
         metavar="TEXT",
-        help="other parameters as one text, quoted as in a shell, as `make recipe` passes SET on",
+        help=f"other parameters as one text, quoted as in a shell, as `make {target}` passes SET "
+        "on",
     )
-    parser.add_argument("--md", action="store_true", help="the list as a Markdown table")
-    return parser.read()
+
+
+def settings(given: argparse.Namespace) -> list[str]:
+    """The parameters that `add_settings` took, a text each."""
+    return [*words(given.set), *given.settings]
 
 
 def main() -> None:
@@ -51,7 +62,7 @@ def main() -> None:
         return
     if not given.recipe:
         raise ThawError("give a recipe's name: `make recipe NAME=codes-svm`, or see `make recipes`")
-    run(given.recipe, [*words(given.set), *given.settings], given.name or given.recipe)
+    run(given.recipe, settings(given), given.name or given.recipe)
 
 
 def show(as_markdown: bool) -> None:

@@ -7,7 +7,6 @@ is lost: what params.yaml, dvc.lock, metrics/ and plots/ hold now, and what you 
 write, is moved to a folder in kept/ first. Code, datasets/ and all other files stay as they are.
 """
 
-import argparse
 from pathlib import Path
 
 import keeping
@@ -18,10 +17,6 @@ LOCK = Path("dvc.lock")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args()
     places = (workspace.PARAMS, LOCK, workspace.METRICS, workspace.PLOTS, workspace.MODELS)
     changed = [path for path, same in keeping.committed(*places).items() if not same]
     moved, folder = keeping.move_aside(changed)

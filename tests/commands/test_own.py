@@ -68,6 +68,14 @@ def test_any_path_arrives_in_params(
     assert (found["augment"]["flip"], found["augment"]["quarter_turns"]) == ("horizontal", False)
 
 
+def test_the_name_may_stand_before_the_parameters(
+    ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `--help` shows it."""
+    start(monkeypatch, str(tmp_path), "--name", "first", "batch_size=16", "seed=2")
+    assert {"--name=first", "--set-param=batch_size=16", "--set-param=seed=2"} <= set(ran[0])
+
+
 def test_a_relative_path_and_a_home_become_absolute(
     ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,9 +97,11 @@ def test_an_address_stays(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ((), 'give where your pictures are: `make own SOURCE="~/my photos"`'),
         (("",), 'give where your pictures are: `make own SOURCE="~/my photos"`'),
         (("src/${HOME}",), "src/${HOME}: DVC takes ${…} for a variable"),
         (("/not/there",), "/not/there: no such file"),
+        (("tests", "--bogus"), "--bogus: there is no such option"),
         (("tests", "batch_size=0"), "your parameters over params.yaml: batch_size"),
         (("tests", "fine_tune_at=400"), "fine_tune_at: 400: MobileNetV2 has 154 layers"),
     ],

@@ -116,6 +116,7 @@ def test_missing_packages_are_a_sentence(words: tuple[str, ...], tmp_path: Path)
         (("--version",), "--version: there is no such stage or command"),
         (("train_head", "extra"), "extra: train_head takes no arguments; its parameters are in p"),
         (("probe", "extra"), "extra: probe takes no arguments"),
+        (("undo", "extra"), "extra: undo takes no arguments"),
     ],
 )
 def test_what_there_is_not_is_a_sentence(words: tuple[str, ...], sentence: str) -> None:

@@ -5,7 +5,6 @@ as ever. Tests of kills and of other environments start theirs cold.
 """
 
 import atexit
-import contextlib
 import functools
 import os
 import shlex
@@ -70,10 +69,8 @@ def run(words: Sequence[str], cwd: Path, cold: dict[str, str]) -> tuple[int, str
     """What `python WORDS` ends with, and writes to either stream."""
     warm = environment(cold) | {"PYTHONHASHSEED": "0"}
     with tempfile.TemporaryFile() as written, open(os.devnull, "rb") as nothing:
-        with contextlib.chdir(cwd):
-            streams = [nothing.fileno(), written.fileno(), written.fileno()]
-            server = warm_python.ask(SERVER.address(), words, warm, streams)
-        with server:
+        streams = [nothing.fileno(), written.fileno(), written.fileno()]
+        with warm_python.ask(SERVER.address(), words, cwd, warm, streams) as server:
             code = warm_python.code(server)
         written.seek(0)
         return code, written.read().decode()

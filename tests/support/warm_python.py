@@ -15,12 +15,16 @@ SERVER = "THAW_TESTS_WARM_SERVER"  # its socket
 
 
 def ask(
-    address: str, words: Sequence[str], environment: dict[str, str], streams: Sequence[int]
+    address: str,
+    words: Sequence[str],
+    folder: Path,
+    environment: dict[str, str],
+    streams: Sequence[int],
 ) -> socket.socket:
     """Ask for `python WORDS`; the socket then gives its exit code, and takes signals for it."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(address)
-    asked = {"words": list(words), "folder": str(Path.cwd()), "environment": environment}
+    asked = {"words": list(words), "folder": str(folder), "environment": environment}
     socket.send_fds(server, [json.dumps(asked).encode() + b"\n"], streams)
     return server
 
@@ -37,7 +41,8 @@ def main() -> int:
     words = sys.argv[1:]
     if words[:1] != ["src"] or SERVER not in os.environ:
         os.execv(sys.executable, [sys.executable, *words])
-    server = ask(os.environ[SERVER], words, {**os.environ, "PYTHONHASHSEED": "0"}, [0, 1, 2])
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    server = ask(os.environ[SERVER], words, Path.cwd(), environment, [0, 1, 2])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: server.sendall(bytes([number])))
     ended = code(server)
