@@ -20,7 +20,6 @@ from thaw.files.walking import hidden
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from dvc.stage import Stage
 
 KEPT = Path("kept")
 PIPELINE = Path("dvc.yaml")
@@ -137,31 +136,6 @@ def check_out() -> list[Path]:
             for out in repo.index.outs
             if not out.exists or out.changed_checksum()
         ]
-
-
-def recorded(path: Path, names: set[str]) -> bytes | None:
-    """A small output as DVC's cache holds it.
-
-    None where it doesn't, or where one of these parameters was another one then.
-    """
-    with _repository() as repo:
-        for out in repo.index.outs:
-            if Path(out.def_path) == path and out.hash_info and not _changed(out.stage, names):
-                kept = Path(repo.cache.local.oid_to_path(out.hash_info.value))
-                return kept.read_bytes() if kept.is_file() else None
-    return None
-
-
-def _changed(stage: "Stage", names: set[str]) -> bool:
-    """Whether one of these parameters was another one when the stage last ran."""
-    from dvc.dependency import ParamsDependency
-
-    return any(
-        names & set(changed)
-        for dependency in stage.deps
-        if isinstance(dependency, ParamsDependency)
-        for changed in dependency.workspace_status().values()
-    )
 
 
 def _foreign(repo: "Repo", output: Output) -> Iterator[Path]:

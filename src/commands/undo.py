@@ -17,9 +17,14 @@ LOCK = Path("dvc.lock")
 
 
 def main() -> None:
-    places = (workspace.PARAMS, LOCK, workspace.METRICS, workspace.PLOTS, workspace.MODELS)
-    changed = [path for path, same in keeping.committed(*places).items() if not same]
-    moved, folder = keeping.move_aside(changed)
+    places = (
+        *(workspace.PARAMS, LOCK, workspace.GIVEN),
+        *(workspace.METRICS, workspace.PLOTS, workspace.MODELS),
+    )
+    known = keeping.committed(*places)
+    changed = [path for path, same in known.items() if not same]
+    new = [path for path in workspace.GIVEN.glob("dvc.*") if path not in known]
+    moved, folder = keeping.move_aside([*changed, *new])
     if changed:
         keeping.restore(changed)
     lost = keeping.check_out()

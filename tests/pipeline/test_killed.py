@@ -17,7 +17,7 @@ from typing import IO
 import pytest
 import yaml
 
-from repository import Finished, Repository
+from repository import UNCHANGED, Finished, Repository
 
 pytestmark = pytest.mark.timeout(900)
 CHECKPOINT = Path("data/unfinished/model.npz")
@@ -90,7 +90,7 @@ def test_killed_at_random_moments_the_result_is_the_same(
     assert "unfinished" not in killed.run("git", "ls-files")
     lock = (finished.repository.path / "dvc.lock").read_text()
     assert (killed.path / "dvc.lock").read_text() == lock
-    assert killed.dvc_json("status") == {}
+    assert killed.dvc_json("status") == UNCHANGED
 
 
 def test_killed_with_live_views_the_result_is_the_same(finished: Finished, tmp_path: Path) -> None:

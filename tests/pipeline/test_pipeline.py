@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from places import ROOT
-from repository import CHANGES, PICTURES, STAGES, Finished, Repository, ran, results
+from repository import CHANGES, PICTURES, STAGES, UNCHANGED, Finished, Repository, ran, results
 from thaw.evaluation.record import DECISIVE
 
 pytestmark = pytest.mark.timeout(900)
@@ -54,7 +54,8 @@ def test_repro_makes_every_output(repository: Repository) -> None:
 def test_git_keeps_the_small_files_and_dvc_the_rest(repository: Repository) -> None:
     tracked = repository.run("git", "ls-files").splitlines()
     assert {"dvc.lock", "metrics/evaluation.md", "plots/confusion.png"} <= set(tracked)
-    small = (".gitignore", "models/model_card.md", "watched/source", "watched/weights")
+    given = ("source.json", "weights.json", "given/dvc.yaml", "given/dvc.lock")
+    small = (".gitignore", "models/model_card.md", *given)
     for path in tracked:
         assert not path.startswith(("data/", "models/", "plots/pictures")) or path.endswith(small)
     assert repository.run("git", "status", "--porcelain") == ""
@@ -130,7 +131,7 @@ def test_predict_answers_with_the_model(repository: Repository) -> None:
 def test_a_second_repro_runs_nothing(repository: Repository) -> None:
     output = repository.dvc("repro")
     assert ran(output) == []
-    assert "Data and pipelines are up to date." in output
+    assert output.count("didn't change, skipping") == len(STAGES)
     assert repository.run("git", "status", "--porcelain") == ""
 
 
@@ -158,7 +159,7 @@ def test_a_change_touches_these_stages_first(
     repository: Repository, changes: dict[str, object], stages: set[str]
 ) -> None:
     repository.edit(changes)
-    assert set(repository.dvc_json("status")) == stages | {"check", "model_card"}  # of all
+    assert set(repository.dvc_json("status")) == {*stages, "check", "model_card", *UNCHANGED}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_a_wrong_parameter_is_answered_before_anything_is_removed(
     assert "Traceback" not in output
     outputs = results((repository.path / "dvc.lock").read_text())
     missing = {path for path in outputs if not (repository.path / path).exists()}
-    assert missing <= {"data/given_source.json", "data/given_weights.json"}
+    assert missing <= {"data/checked.txt"}
     output = repository.python("src", script, code=1)
     assert sentence in output
     assert "Traceback" not in output
@@ -209,10 +210,10 @@ def test_a_wrong_parameter_is_answered_before_anything_is_removed(
 
 def test_gc_keeps_what_the_workspace_needs(repository: Repository) -> None:
     repository.dvc("gc", "--workspace", "--force")
-    assert repository.dvc_json("status") == {}
+    assert repository.dvc_json("status") == UNCHANGED
     shutil.rmtree(repository.path / "data/features")
     for path in (repository.path / "models").glob("model.*"):
         path.unlink()
     repository.restore()
-    assert repository.dvc_json("status") == {}
+    assert repository.dvc_json("status") == UNCHANGED
     assert ran(repository.dvc("repro")) == []

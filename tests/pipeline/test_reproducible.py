@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from repository import STAGES, Finished, Repository, ran, results
+from repository import STAGES, UNCHANGED, Finished, Repository, ran, results
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -117,7 +117,7 @@ def test_a_stranger_gets_the_same_bytes(repository: Repository, stranger: Strang
     assert results(other) == results(first)
     assert other == first
     assert stranger.run("git", "status", "--porcelain") == ""
-    assert stranger.dvc_json("status") == {}
+    assert stranger.dvc_json("status") == UNCHANGED
 
 
 def test_no_clock_path_or_name_in_an_output(stranger: Stranger) -> None:

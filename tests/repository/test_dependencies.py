@@ -210,7 +210,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
             path
             for path in stage["deps"]
             if path.split("/")[0] not in ("src", "pretrained", "datasets", "versions")
-            and not path.startswith("data/watched/")
+            and not path.startswith("data/given/")
         }
         assert read <= written, name
 

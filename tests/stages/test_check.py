@@ -13,6 +13,8 @@ from places import ROOT
 from stages import check
 from thaw.core.errors import ThawError
 
+SOURCE, WEIGHTS = (workspace.GIVEN / f"{name}.json" for name in ("source", "weights"))
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -42,32 +44,32 @@ def given(path: Path) -> dict[str, object]:
 
 def test_by_default_nothing_of_the_machine_counts() -> None:
     check.main()
-    assert given(workspace.GIVEN_SOURCE) == given(workspace.GIVEN_WEIGHTS) == {}
+    assert given(SOURCE) == given(WEIGHTS) == {}
 
 
 def test_a_changed_source_is_noted_and_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(dataset="folder", source=str(here / "my photos (ä)"))
     check.main()
-    first = workspace.GIVEN_SOURCE.read_bytes()
+    first = SOURCE.read_bytes()
     assert "changed" not in capsys.readouterr().out
     check.main()
-    assert workspace.GIVEN_SOURCE.read_bytes() == first
+    assert SOURCE.read_bytes() == first
     assert capsys.readouterr().out == ""
     (here / "my photos (ä)/cats/new.png").touch()
     check.main()
-    assert workspace.GIVEN_SOURCE.read_bytes() != first
+    assert SOURCE.read_bytes() != first
     assert "my photos (ä) has changed: 1 new (cats/new.png)" in capsys.readouterr().out
-    assert given(workspace.GIVEN_WEIGHTS) == {}
+    assert given(WEIGHTS) == {}
 
 
 def test_changed_weights_are_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(weights=str(here / "my.weights.h5"))
     (here / "my.weights.h5").write_text("a")
     check.main()
-    first = workspace.GIVEN_WEIGHTS.read_bytes()
+    first = WEIGHTS.read_bytes()
     (here / "my.weights.h5").write_text("b")
     check.main()
-    assert workspace.GIVEN_WEIGHTS.read_bytes() != first
+    assert WEIGHTS.read_bytes() != first
     assert "my.weights.h5 has changed: 1 changed" in capsys.readouterr().out
 
 
@@ -76,7 +78,7 @@ def test_a_path_in_a_datasets_file_counts_too() -> None:
     Path("datasets/mine.yaml").write_text(yaml.safe_dump(entry))
     edit(dataset="mine")
     check.main()
-    assert given(workspace.GIVEN_SOURCE)["files"] == 2
+    assert given(SOURCE)["files"] == 2
 
 
 def test_a_relative_path_is_found_from_a_copy_of_the_repository(
@@ -89,29 +91,46 @@ def test_a_relative_path_is_found_from_a_copy_of_the_repository(
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(name, here / "copy")
     monkeypatch.chdir(here / "copy")
-    monkeypatch.setattr(keeping, "recorded", lambda *_: None)
     with pytest.raises(ThawError, match="source: data/raw: no such file"):
         check.main()
     monkeypatch.setenv("DVC_ROOT", str(here / "here"))
     check.main()
-    assert given(workspace.GIVEN_SOURCE)["files"] == 2
+    assert given(SOURCE)["files"] == 2
     assert workspace.at_home("data/raw") == str(here / "here/data/raw")
     assert workspace.at_home("https://example.org/a.zip") == "https://example.org/a.zip"
 
 
 def test_where_it_is_not_here_what_was_recorded_holds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A colleague, or a server that only reports, hasn't the pictures' folder."""
-    edit(dataset="folder", source="/somewhere/else")
-    monkeypatch.setattr(keeping, "recorded", lambda *_: b'{"files": 2}\n')
+    source = here / "my photos (ä)"
+    edit(dataset="folder", source=str(source))
     check.main()
-    assert given(workspace.GIVEN_SOURCE) == {"files": 2}
-    assert "note: source: /somewhere/else is not here" in capsys.readouterr().out
+    first = SOURCE.read_bytes()
+    assert given(SOURCE)["files"] == 2
+    assert str(here).encode() not in first
+    shutil.rmtree(source)
+    check.main()
+    assert SOURCE.read_bytes() == first
+    assert f"note: source: {source} is not here" in capsys.readouterr().out
+    edit(source=f"{source} of another")  # of which nothing is known
+    with pytest.raises(ThawError, match="no such file; give the path"):
+        check.main()
 
 
-def test_where_nothing_was_recorded_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "recorded", lambda *_: None)
+def test_a_path_is_looked_at_in_every_run_and_an_address_is_not(here: Path) -> None:
+    look = workspace.GIVEN / "dvc.yaml"
+    check.main()
+    assert not look.exists()
+    edit(dataset="folder", source=str(here / "my photos (ä)"))
+    check.main()
+    (stage,) = yaml.safe_load(look.read_text())["stages"].values()
+    assert stage["always_changed"]
+    assert {path for out in stage["outs"] for path in out} == {str(SOURCE), str(WEIGHTS)}
+
+
+def test_where_nothing_was_recorded_it_is_a_sentence() -> None:
     edit(dataset="folder", source="~nobody-of-that-name/photos")
     with pytest.raises(ThawError, match=r"^params\.yaml: source: ~nobody-of-that-name/photos"):
         check.main()
