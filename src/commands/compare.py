@@ -5,9 +5,10 @@
     python src compare brave-ivy old-fox     these experiments or Git revisions
     python src compare --base main --md      for a pull request
 
-Accuracies are in percent. The difference is that of the fine-tuned model to the base on the same
-test pictures, in points, with its 95 % interval (a paired bootstrap); it is called chance where
-McNemar's test gives p >= 0.05. No stage runs.
+Accuracies are in percent. The difference is that of the result (the fine-tuned model, or the
+head where nothing was fine-tuned) to the base's on the same test pictures, in points, with its 95 %
+interval (a paired bootstrap); it is called chance where McNemar's test gives p >= 0.05. No stage
+runs.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commands.report import read_metrics, read_params, read_test, tested
+from commands.report import read_metrics, read_params, read_test, shown, tested
 from thaw.core.arguments import Parser
 from thaw.drawing.markdown import code, place
 from thaw.evaluation import metrics
@@ -36,15 +37,19 @@ def arguments() -> argparse.Namespace:
 
 
 def accuracy(run: Revision) -> dict[str, dict[str, float]]:
-    """By part and model; of a run of before the end of 2026, on the test pictures alone."""
+    """By part and model, the head alone where nothing was fine-tuned.
+
+    Of a run of before the end of 2026, on the test pictures alone.
+    """
     found: dict[str, Any] = read_metrics(run, "evaluation")
     if "head" in found:
         found = {"test": found}
+    models = shown(read_test(run))
     return {
         part: {
             model: scores["accuracy"]
             for model, scores in found.get(part, {}).items()
-            if "accuracy" in scores
+            if "accuracy" in scores and model in models
         }
         for part in comparing.PARTS
     }

@@ -21,7 +21,7 @@ from thaw.core.progress import track
 from thaw.drawing import summary
 from thaw.evaluation import metrics
 from thaw.evaluation.inference import Classifier
-from thaw.evaluation.record import COMPARED, TITLES, Evaluation, Groups, whose
+from thaw.evaluation.record import TITLES, Evaluation, Groups, whose
 from thaw.files import tables
 from thaw.files.serialize import write_text
 from thaw.pictures import decoding
@@ -30,7 +30,6 @@ from thaw.review import pages, reports
 from thaw.review.revisions import WORKSPACE, Revision, opened
 
 PAGE = Path("page/index.html")
-SHOWN = "fine_tuned"  # whose mistakes have heat maps
 GROUPS = {"label": "Accuracy by class", "subgroup": "Accuracy by subgroup"}
 THUMBNAIL = 160  # pixels
 MOST = 2000
@@ -90,7 +89,7 @@ def warnings(now: Revision) -> list[str]:
     ]
 
 
-def charts(positive: str | None) -> list[dict[str, Any]]:
+def charts(tested: Evaluation) -> list[dict[str, Any]]:
     head, model = read_numbers("head"), read_numbers("model")
     starts = len(head) if len(head) and len(model) else None
     history = pd.concat([head, model])
@@ -106,12 +105,12 @@ def charts(positive: str | None) -> list[dict[str, Any]]:
         ("roc", "ROC curve", {"fpr": "false positive rate", "tpr": "true positive rate"}),
         ("pr", "Precision and recall", {"recall": "recall", "precision": "precision"}),
     ):
-        points = {name: read_numbers(f"{kind}_{key}") for key, name in COMPARED.items()}
+        points = {name: read_numbers(f"{kind}_{key}") for key, name in tested.compared.items()}
         across, up = columns
         found.append(
             {
-                "title": f"{title}, {whose('roc_auc', positive)}",
-                "about": f"{title} of both models on the test pictures",
+                "title": f"{title}, {whose('roc_auc', tested.positive)}",
+                "about": f"{title} on the test pictures",
                 "spec": pages.curve(points, across, up, (columns[across], columns[up])),
             }
         )
@@ -158,12 +157,16 @@ def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[s
 def gallery(
     classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], int]:
-    """A row for each test picture shown, and how many of them have heat maps."""
+    """A row for each test picture shown, and how many of them have heat maps.
+
+    These are of the mistakes of the last model in `shares`.
+    """
+    result = list(shares.values())[-1]
     rows = tables.read(workspace.PREDICTIONS)
     labels = rows["label"].map(classes.index).to_numpy()
-    shown, wrong = chosen(labels, shares[SHOWN], given.pictures)
+    shown, wrong = chosen(labels, result, given.pictures)
     worst = wrong[: given.heat_maps]
-    predicted = shares[SHOWN].argmax(axis=1).tolist()
+    predicted = result.argmax(axis=1).tolist()
     heat: dict[int, dict[str, Any]] = {}
     if worst:
         found = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
@@ -185,16 +188,14 @@ def gallery(
 
 def tiles(tested: Evaluation) -> list[dict[str, str]]:
     found = []
-    for key, metric, form in (
-        (SHOWN, "accuracy", ".1%"),
-        ("head", "accuracy", ".1%"),
-        (SHOWN, "roc_auc", ".3f"),
-    ):
+    models = list(tested.compared)[::-1]
+    shown = [*((key, "accuracy", ".1%") for key in models), (models[0], "roc_auc", ".3f")]
+    for key, metric, form in shown:
         low, high = tested.intervals[key][metric]
         about = f"{of}; " if (of := whose(metric, tested.positive)) else ""
         found.append(
             {
-                "name": f"{TITLES[metric]}, {COMPARED[key]}",
+                "name": f"{TITLES[metric]}, {tested.compared[key]}",
                 "value": f"{tested.scores[key][metric]:{form}}",
                 "below": f"{about}95 % interval {low:{form}} to {high:{form}}",
             }
@@ -212,7 +213,7 @@ def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]
         (
             name or "no subgroup",
             int(each["pictures"]),
-            [f"{groups[key][name]['accuracy']:.1%}" for key in COMPARED],
+            [f"{model[name]['accuracy']:.1%}" for model in groups.values()],
         )
         for name, each in groups["head"].items()
     ]
@@ -230,14 +231,17 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     except (KeyError, TypeError):
         raise ThawError(f"{facts} was written by an older Thaw; run `dvc repro`") from None
     scores, intervals, groups = tested.scores, tested.intervals, tested.groups
-    drawn = charts(tested.positive)
-    pictures, heated = gallery(classes, found.probabilities, given)
+    models = tested.compared
+    drawn = charts(tested)
+    shares = {key: found.probabilities[key] for key in models}
+    pictures, heated = gallery(classes, shares, given)
+    whose_mistakes = "of the fine-tuned model" if tested.thawed else "of the head"
     about = f"{len(pictures)} of {len(labels)} test pictures"
     if len(pictures) < len(labels):
-        about += ", the mistakes of the fine-tuned model first"
+        about += f", the mistakes {whose_mistakes} first"
     if heated:
         about += (
-            f". The {heated} most confident mistakes of the fine-tuned model have a heat map "
+            f". The {heated} most confident mistakes {whose_mistakes} have a heat map "
             "(Grad-CAM): what spoke for the class that was predicted"
         )
     context = {
@@ -246,19 +250,19 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "warnings": warnings(now),
         "sections": list(SECTIONS.items()),
         "tiles": tiles(tested),
-        "verdict": summary.verdict(tested.fine_tuning),
+        "verdict": summary.conclusion(tested).replace("`", ""),
         "dag": graph(now),
         "parameters": pages.grouped(params.model_dump()),
         "pictures": len(labels),
-        "models": list(COMPARED.values()),
-        "model_keys": [(1, "fine-tuned"), (0, "head only")],
+        "models": list(models.values()),
+        "model_keys": list(enumerate(models.values()))[::-1],
         "metrics": pages.scores(
-            [scores[key] for key in COMPARED],
-            [intervals[key] for key in COMPARED],
+            [scores[key] for key in models],
+            [intervals[key] for key in models],
             tested.positive,
         ),
         "groups": [
-            (title, group_rows(groups[kind]))
+            (title, group_rows({key: groups[kind][key] for key in models}))
             for kind, title in GROUPS.items()
             if len(groups[kind]["head"]) > 1
         ],
@@ -270,7 +274,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
                 "key": place,
                 "rows": pages.confusion(labels, found.probabilities[key], len(classes)),
             }
-            for place, (key, name) in enumerate(COMPARED.items())
+            for place, (key, name) in enumerate(models.items())
         ],
         "subgroups": sorted({row["subgroup"] for row in pictures} - {""}),
         "heat_maps": heated,
@@ -280,7 +284,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     data = {
         "charts": [chart["spec"] for chart in drawn],
         "classes": classes,
-        "models": list(COMPARED.values()),
+        "models": list(models.values()),
         "pictures": pictures,
     }
     write_text(PAGE, pages.render(context, data))

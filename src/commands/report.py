@@ -32,7 +32,7 @@ from thaw.review.revisions import WORKSPACE, Revision, opened
 REPORT = Path("report")
 TILE = 160  # pixels
 SHOWN = 12  # pictures of each kind of flip
-MODEL = "fine_tuned"  # whose confusion and flips are shown
+MODEL = "fine_tuned"  # what a run results in, whose confusion and flips are shown
 NO_PAIRS = "no paired test. A change is called chance where the intervals of both overlap."
 IDENTICAL = "Identical: both give every test picture the same probabilities."
 ONE_IS_MISSING = "Not drawn: one of them is missing."
@@ -86,6 +86,20 @@ def tested(run: Revision, found: dict[str, Any]) -> reports.Tested:
         found.get("test_set", ""),
         known,
     )
+
+
+def shown(found: dict[str, Any]) -> dict[str, str]:
+    """The models that differ in a run, of which `read_test` is given, and their titles."""
+    return COMPARED if found.get("thawed", True) else {"head": COMPARED["head"]}
+
+
+def titles(found: list[dict[str, Any]]) -> dict[str, str]:
+    """The models of two runs to compare, and their titles."""
+    thawed = [each.get("thawed", True) for each in found]
+    if any(thawed) and not all(thawed):
+        which = "before" if thawed[0] else "after"
+        return COMPARED | {MODEL: f"{COMPARED[MODEL]} {which}, the head's otherwise"}
+    return shown(found[0])
 
 
 def positive(found: dict[str, Any], run: reports.Tested) -> str | None:
@@ -150,7 +164,7 @@ def compare_metrics(
         parts.append(
             f"Precision, recall, F1, ROC AUC and average precision are {of}: they aren't compared."
         )
-    for model, title in reversed(COMPARED.items()):
+    for model, title in reversed(titles(found).items()):
         parts.append(f"### {title.capitalize()}")
         within = [each.get("intervals", {}).get(model, {}) for each in found]
         noise = None if different else reports.unpaired_noise(within[0], within[1])
@@ -279,13 +293,14 @@ def write(runs: Runs, folder: Path) -> None:
         return
     found = [read_test(run) for run in runs]
     both = [tested(*each) for each in zip(runs, found, strict=True)]
+    result = "the fine-tuned model" if titles(found) == COMPARED else "the result"
     sections = {
         "Parameters": compare_parameters(runs, columns),
         "Test pictures": compare_metrics(found, both, columns),
         "Data and training": compare_numbers(runs, columns),
         "Learning curves": draw_curves(runs, folder),
-        "Confusion matrices of the fine-tuned model": draw_confusion(runs, folder),
-        "Predictions of the fine-tuned model that changed": show_flips(runs, both, folder),
+        f"Confusion matrices of {result}": draw_confusion(runs, folder),
+        f"Predictions of {result} that changed": show_flips(runs, both, folder),
     }
     parts = [title]
     missing = dict.fromkeys(sentence for run in runs for sentence in run.missing)

@@ -88,6 +88,15 @@ def test_the_same_run_twice_is_identical(repository: Repository) -> None:
     assert (float(row["difference"]), row["note"]) == (0, "identical")
 
 
+def test_where_nothing_was_fine_tuned_the_head_stands_alone(repository: Repository) -> None:
+    path = repository.path / "metrics/test.json"
+    path.write_text(path.read_text().replace('"thawed": true', '"thawed": false'))
+    lines = compare(repository, "workspace").splitlines()
+    assert "result on test," in lines[0]
+    assert lines[3].split()[3:7] == ["90.0", "–", "75.0", "–"]
+    assert "+17.5 [+" in lines[3]  # of what both result in
+
+
 def test_a_run_of_the_layout_before_shows_its_test_pictures(repository: Repository) -> None:
     path = repository.path / "metrics/evaluation.json"
     path.write_text(json.dumps(json.loads(path.read_text())["test"] | {"fine_tuning": {}}))

@@ -287,3 +287,25 @@ def test_the_card_says_how_to_load_the_model(repository: Repository, tmp_path: P
         found.append(np.load(tmp_path / f"{number}.npy"))
     assert found[0].shape == (4, 1)
     assert found[0] == pytest.approx(found[1], abs=1e-3)
+
+
+def test_where_nothing_was_fine_tuned_nothing_says_so(
+    browser: Browser, repository: Repository
+) -> None:
+    with restored(repository, "metrics/*.json"):
+        path = repository.path / "metrics/test.json"
+        path.write_text(path.read_text().replace('"thawed": true', '"thawed": false'))
+        page_of(repository, "--heat-maps", "0")
+        with opened(browser, (repository.path / "page/index.html").as_uri()) as page:
+            page.wait_for_selector("#pictures img")
+            shown = page.inner_text("main")
+            assert "Nothing was fine-tuned (fine_tune_at: null)" in shown
+            assert "fine-tuned model" not in shown
+            assert page.locator(".metrics thead th").all_inner_texts() == ["metric", "head only"]
+            assert page.locator("[name=kind] option").all_inner_texts() == [
+                "all",
+                "mistakes",
+                "right ones",
+            ]
+            page.locator("#pictures button").first.click()
+            expect(page.locator("dialog")).to_be_visible()

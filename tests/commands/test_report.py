@@ -130,6 +130,16 @@ def test_another_order_of_classes_and_another_positive_one(repository: Repositor
     assert found.counts.tolist() == [[3, 1], [0, 4]]
 
 
+def test_where_nothing_was_fine_tuned_there_is_no_such_model(repository: Repository) -> None:
+    put(repository, "metrics/test.json", ('"thawed": true', '"thawed": false'))
+    text = report(repository)
+    assert "### Fine-tuned before, the head's otherwise" in text
+    assert "## Predictions of the result that changed" in text
+    found = [{"thawed": False}] * 2
+    assert command.titles(found) == {"head": "head only"}
+    assert command.titles([{}, {}]) == {"head": "head only", "fine_tuned": "fine-tuned"}
+
+
 def test_other_classes_are_not_compared(repository: Repository) -> None:
     put(repository, "metrics/test.json", ("moss", "cat"), ("40 pictures", "pets"))
     for name in ("data/predictions.csv", "plots/confusion_fine_tuned.csv"):

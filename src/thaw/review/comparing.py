@@ -22,7 +22,7 @@ class Row:
     name: str
     changed: Sequence[str]  # "fine_tune_at: 120", against the base
     accuracy: Mapping[str, Mapping[str, float]]  # by `PARTS` and model; what is missing is left out
-    difference: Comparison | None = None  # of the fine-tuned model on the test pictures
+    difference: Comparison | None = None  # of what the runs result in, on the test pictures
     note: str = ""  # stands in place of a difference in the tables for people
 
     def cell(self, part: str, model: str) -> str:
@@ -52,7 +52,7 @@ class Row:
 
 def text(rows: Sequence[Row]) -> str:
     """A table of at most 100 columns: accuracies in percent, differences in points."""
-    upper = ("", "", "validation", "", "test", "", "fine-tuned on test,")
+    upper = ("", "", "validation", "", "test", "", "result on test,")
     lower = ("experiment", "changed", "head", "tuned", "head", "tuned", "points to the first")
     wrapped = [
         (
@@ -93,7 +93,7 @@ def markdown(rows: Sequence[Row]) -> str:
     """The same as a Markdown table."""
     columns = ["experiment", "changed"]
     columns += [f"{part}, {title}" for part in PARTS for title in COMPARED.values()]
-    columns.append("fine-tuned on test, points to the first")
+    columns.append("result on test, points to the first")
     cells = [
         [
             code(row.name),
