@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import io
 import os
 import pty
+import signal
 import socket
 import struct
 import subprocess
@@ -345,6 +347,50 @@ def test_next_run_goes_on_where_the_last_was_cut(
             fetch(source, tmp_path)
     assert fetch(source, tmp_path).read_bytes() == CONTENT
     assert Handler.asked[1] == ("bytes=65536-", '"1"')
+
+
+def test_run_after_a_killed_one_goes_on_too(server: str, tmp_path: Path):
+    script = f"""
+import os, time
+from pathlib import Path
+from thaw.files.fetching import Source, fetch
+time.sleep = lambda _: os.kill(os.getpid(), 9)
+fetch(Source("{server}/etag.zip"), Path({str(tmp_path)!r}))
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(SRC)}
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert fetch(Source(f"{server}/etag.zip"), tmp_path).read_bytes() == CONTENT
+    assert Handler.asked[1] == ("bytes=65536-", '"1"')
+
+
+def test_two_runs_at_once_do_not_write_into_one_file(server: str, tmp_path: Path, cache: Path):
+    address = f"{server}/good.zip"
+    other = fetching._Part(tmp_path / "other", cache / fetching._name(address), trusted=True)
+    (tmp_path / "folder").mkdir()
+    with other:
+        other.path.write_bytes(b"half")
+        path = fetch(Source(address, SHA256), tmp_path / "folder")
+        assert path.read_bytes() == CONTENT
+        assert path.parent == tmp_path / "folder"
+        assert other.path.read_bytes() == b"half"
+
+
+def test_full_disk_of_the_cache_is_left_for_the_one_of_the_data(
+    server: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    receive = fetching._receive
+
+    def full(address: str, part: fetching._Part) -> None:
+        receive(address, part)
+        if part.path.parent == cache:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fetching, "_receive", full)
+    path = fetch(Source(f"{server}/good.zip", SHA256), tmp_path)
+    assert (path.parent, path.read_bytes()) == (tmp_path, CONTENT)
+    assert list(cache.iterdir()) == []
 
 
 def test_part_kept_of_another_file_is_thrown_away(server: str, tmp_path: Path, cache: Path):

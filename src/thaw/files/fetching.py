@@ -1,5 +1,6 @@
 """Fetch a file and verify it: by https:, http:, file:, a path, or as a PyPI package."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -148,76 +149,125 @@ def _run(command: list[str]) -> tuple[int, str]:
 
 def _fetch_url(source: Source, folder: Path) -> Path:
     """From the cache, if the sha256 is known and right, else downloaded and verified."""
-    name = hashlib.sha256(source.address.encode()).hexdigest()[:16]
-    name += "-" + (Path(urlsplit(source.address).path).name[-50:] or "download")
+    name = _name(source.address)
     cached = Path(pooch.os_cache("thaw")) / name
     with suppress(OSError):
         if source.sha256 is not None and sha256(cached) == source.sha256:
             return cached
-    fresh = folder / name
     print(f"downloading {source.address}", flush=True)
-    part = _Part(fresh, cached.with_name(f"{name}.part"), trusted=source.sha256 is not None)
-    part.take()
-    resumed = part.size > 0
-    try:
-        _download(source.address, part)
-    except (ThawError, KeyboardInterrupt):
-        part.keep()
-        raise
-    try:
-        _verify(fresh, source)
-    except ThawError:
-        if not resumed:
-            raise
-        print("what was kept of an earlier download doesn't fit; beginning again", flush=True)
-        part.clear()
-        _download(source.address, part)
-        _verify(fresh, source)
-    if source.sha256 is None:  # a cached copy would be trusted blindly
-        return fresh
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.move(fresh, cached))
-    except OSError:  # a full or read-only home folder: the next clone fetches it again
-        return fresh
+    with _Part(folder / name, cached, trusted=source.sha256 is not None) as part:
+        resumed = part.size > 0
+        _download_anywhere(source.address, part)
+        try:
+            _verify(part.path, source)
+        except ThawError:
+            part.clear()
+            if not resumed:
+                raise
+            print("what was kept of an earlier download doesn't fit; beginning again", flush=True)
+            _download_anywhere(source.address, part)
+            _verify(part.path, source)
+        return part.taken()
+
+
+def _name(address: str) -> str:
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return f"{digest}-{Path(urlsplit(address).path).name[-50:] or 'download'}"
 
 
 class _Part:
-    """A download on its way, which goes on where it was cut off, in the next run too."""
+    """A download on its way, which a later run goes on with, however this one ends.
 
-    def __init__(self, path: Path, kept: Path, *, trusted: bool) -> None:
-        """Where it is written, where it is kept between runs, and whether a sha256 is known."""
-        self.path = path
+    It lies in the user's cache, or in a folder of this run where that can't be written, or where
+    another run is at the same download.
+    """
+
+    def __init__(self, aside: Path, cached: Path, *, trusted: bool) -> None:
+        """Where it lies beside the cache, where it belongs in it, and whether a sha256 is known."""
+        self.path = aside
         self.version = ""  # as the server calls it: its ETag, or when it was written
-        self._kept = kept
-        self._note = kept.with_name(f"{kept.name}.version")
+        self._aside = aside
+        self._cached = cached
         self._trusted = trusted
+        self._note = cached.with_name(f"{cached.name}.part.version")
+        self._lock: BinaryIO | None = None
+        self._taken = False
+
+    def __enter__(self) -> Self:
+        kept = self._cached.with_name(f"{self._cached.name}.part")
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            lock = kept.open("ab")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(lock.fileno()), kept.stat()):
+                    raise OSError  # another run has taken it meanwhile
+            except OSError:
+                lock.close()
+                raise
+            self._lock, self.path = lock, kept
+            self.version = self._note.read_text(encoding="utf-8") if self._note.exists() else ""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        of_use = self.size and (self.version or self._trusted)
+        if not of_use and not self._taken:  # no later run can go on with it
+            self.path.unlink(missing_ok=True)
+            self._note_gone()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _note_gone(self) -> None:
+        if self._lock is not None:
+            self._note.unlink(missing_ok=True)
 
     @property
     def size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def take(self) -> None:
-        """Take what an earlier run has kept; a run beside this one finds nothing then."""
-        with suppress(OSError):
-            version = self._note.read_text(encoding="utf-8")
-            claimed = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
-            self._kept.rename(claimed)
-            self._note.unlink()
-            shutil.move(claimed, self.path)
-            self.version = version
+    def know(self, version: str) -> None:
+        """Note the server's version of it, for this run and a later one."""
+        self.version = version
+        if self._lock is not None:
+            self._note.write_text(version, encoding="utf-8")
 
-    def keep(self) -> None:
-        """Keep it for the next run, if that can tell whether the file is still the same."""
-        if self.size and (self.version or self._trusted):
-            with suppress(OSError):
-                self._kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(self.path, self._kept)
-                self._note.write_text(self.version, encoding="utf-8")
+    def leave_cache(self) -> bool:
+        """Begin again beside the cache; tell whether it wasn't there already."""
+        if self._lock is None:
+            return False
+        self.clear()
+        self.path.unlink(missing_ok=True)
+        self._release()
+        self.path = self._aside
+        return True
+
+    def taken(self) -> Path:
+        """Where the whole file lies: in the cache, if its sha256 is known."""
+        self._taken = True
+        if not self._trusted:  # a cached copy would be trusted blindly
+            to = self._aside
+        elif self._lock is None:
+            return self.path  # a full or read-only home folder: the next clone fetches it again
+        else:
+            to = self._cached
+        if self.path != to:
+            shutil.move(self.path, to)
+            self._note_gone()
+            self._release()
+            self.path = to
+        return to
 
     def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
         self.version = ""
+        self._note_gone()
+        if self._lock is not None:
+            self._lock.truncate(0)  # another run could lock a new file of that name
+        else:
+            self.path.unlink(missing_ok=True)
 
     def wanted(self) -> dict[str, str]:
         """The headers that ask for the rest of it, if it is still the same."""
@@ -225,6 +275,16 @@ class _Part:
             return {"Accept-Encoding": "identity"}
         rest = {"Accept-Encoding": "identity", "Range": f"bytes={self.size}-"}
         return rest | ({"If-Range": self.version} if self.version else {})
+
+
+def _download_anywhere(address: str, part: _Part) -> None:
+    """Once more beside the cache, where the cache's disk is full."""
+    try:
+        _download(address, part)
+    except OSError:
+        if not part.leave_cache():
+            raise
+        _download(address, part)
 
 
 def _download(address: str, part: _Part) -> None:
@@ -269,7 +329,7 @@ def _receive(address: str, part: _Part) -> None:
                 print("the server begins again", flush=True)
             etag = answer.headers.get("ETag", "")
             strong = "" if etag.startswith("W/") else etag
-            part.version = strong or answer.headers.get("Last-Modified", "")
+            part.know(strong or answer.headers.get("Last-Modified", ""))
         total = at + int(answer.headers.get("Content-Length", 0))
         with part.path.open("r+b" if at else "wb") as file, _bar(total) as bar:
             file.seek(at)
