@@ -46,12 +46,12 @@ def main() -> None:
     for name, views in (("train", cached_views), ("validation", 0)):
         part = split[split["split"] == name]
         paths = part["path"].tolist()
-        cut = cache.extract(
+        beyond = cache.extract(
             session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name
         )
-        if cut:
+        if beyond:
             print(
-                f"note: {name}: {cut:,} values of {facts.boundary_name} are beyond "
+                f"note: {name}: {beyond:,} values of {facts.boundary_name} are beyond "
                 f"{cache.FLOAT16_MAX:,.0f}, the largest that the cache's float16 holds, and were "
                 "cut to it: fine-tuning learns from other values than the model computes; give "
                 "another cache.layer, or pixels",

@@ -179,7 +179,7 @@ def test_pictures_of_any_size() -> None:
     ],
 )
 def test_options_are_refused_for_networks_of_keras(option: dict[str, object], told: str) -> None:
-    with pytest.raises(ThawError, match=f"^params.yaml: {told}$"):
+    with pytest.raises(ThawError, match=f"^{told}$"):
         backbones.build("VGG16", 32, options=scratch.Options(**option))
 
 

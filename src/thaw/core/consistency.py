@@ -1,6 +1,6 @@
 """Parameters against each other and against the base model's layers, before any work."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from thaw.core import graphs
 from thaw.core.errors import ThawError
@@ -79,12 +79,21 @@ def _network(params: Params) -> None:
 
 
 def _options(params: Params) -> None:
-    if params.base_model in graphs.OWN:
+    check_options(params.base_model, params.network.model_dump())
+
+
+def check_options(base_model: str, options: Mapping[str, object]) -> None:
+    """Refuse options of `network` for a base model that doesn't have them.
+
+    Raises:
+        ThawError: naming the first that isn't at its default.
+    """
+    if base_model in graphs.OWN:
         return
     for name, default in NETWORK.items():
-        if (value := getattr(params.network, name)) != default:
+        if options[name] != default:
             raise ThawError(
-                f"network.{name}: {_shown(value)}: {params.base_model} has no such option, only "
+                f"network.{name}: {_shown(options[name])}: {base_model} has no such option, only "
                 f"{', '.join(graphs.OWN)}; give {_shown(default)}"
             )
 

@@ -100,14 +100,14 @@ def unpack(archive: Path, to: Path, address: str, root: str = "") -> None:
 
 def _unpack_zip(archive: Path, to: Path, address: str, root: PurePosixPath, allowed: int) -> int:
     with zipfile.ZipFile(archive) as opened:
-        members = [item for item in opened.infolist() if not _zip_name(item, address).endswith("/")]
+        named = [(item, _zip_name(item, address)) for item in opened.infolist()]
+        members = [(item, name) for item, name in named if not name.endswith("/")]
         # zipfile stops reading at the size declared here, however much is packed.
-        _check_size(sum(BLOCK + item.file_size for item in members), allowed, address)
-        targets = [member_path(_zip_name(item, address), root, address) for item in members]
+        _check_size(sum(BLOCK + item.file_size for item, _ in members), allowed, address)
         wanted = [
             (item, to / target)
-            for item, target in zip(members, targets, strict=True)
-            if target is not None
+            for item, name in members
+            if (target := member_path(name, root, address)) is not None
         ]
         for item, _ in wanted:
             if stat.S_IFMT(item.external_attr >> 16) not in (0, stat.S_IFREG):

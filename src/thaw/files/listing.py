@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.core.errors import ThawError, shortlist
+from thaw.files.checksums import sha256
 from thaw.files.walking import walk
 
 Listing = dict[str, list[Any]]  # a file's name: what the system knows of it, then its SHA-256
@@ -34,8 +35,7 @@ def look(path: Path, before: Mapping[str, list[Any]]) -> Listing:
             if before.get(name, [])[:-1] == known:
                 found[name] = before[name]
                 continue
-            with file.open("rb") as opened:
-                found[name] = [*known, hashlib.file_digest(opened, "sha256").hexdigest()]
+            found[name] = [*known, sha256(file)]
         except OSError:  # a link to nowhere, no right to read it: who needs the file says so
             continue
     return found

@@ -6,12 +6,13 @@ import importlib
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import keras
 
-from thaw.core import graphs
+from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.networks import private, scratch
 
@@ -75,7 +76,7 @@ def build(
     known = names()
     if name not in known:
         raise graphs.unknown(name, [*known, *scratch.NAMES], "params.yaml: base_model")
-    scratch.check_default(options, name)
+    consistency.check_options(name, asdict(options))
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
     try:

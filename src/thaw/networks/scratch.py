@@ -2,12 +2,10 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 from keras import layers
-
-from thaw.core.errors import ThawError
 
 NAMES = ("cifar10_cnn",)
 
@@ -35,21 +33,6 @@ def build(name: str, image_size: int | None, options: Options) -> keras.Model:
     """
     picture = keras.Input((image_size, image_size, 3), name="pixels")
     return keras.Model(picture, _cifar10_cnn(picture, options), name=name)
-
-
-def check_default(options: Options, name: str) -> None:
-    """Refuse options for a network that doesn't have them.
-
-    Raises:
-        ThawError: naming the first that isn't at its default.
-    """
-    for key, default in asdict(DEFAULT).items():
-        if (value := getattr(options, key)) != default:
-            shown = str(value).lower() if isinstance(value, bool) else value
-            raise ThawError(
-                f"params.yaml: network.{key}: {shown}: {name} has no such option, only "
-                f"{', '.join(NAMES)}; give {str(default).lower()}"
-            )
 
 
 def _cifar10_cnn(maps: keras.KerasTensor, options: Options) -> keras.KerasTensor:
