@@ -32,6 +32,11 @@ fi
 
 case $missing in
 *" requirements.txt"*)
+    if [ "$(uname -s) $(uname -m)" = "Darwin x86_64" ]; then
+        echo "error: TensorFlow is no longer built for Macs with an Intel processor; run Thaw in a" \
+            "Linux container there, or on another machine" >&2
+        exit 1
+    fi
     # DVC needs Git: told here, before all that is fetched.
     if ! told=$(LC_ALL=C git rev-parse --git-dir 2>&1); then
         case $told in

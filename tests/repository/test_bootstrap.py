@@ -9,7 +9,7 @@ import pytest
 
 from places import ROOT
 
-TOOLS = ("sh", "cat", "cksum", "dirname", "rm", "printf", "env")
+TOOLS = ("uname", "sh", "cat", "cksum", "dirname", "rm", "printf", "env")
 
 # A Python of another version, with or without venv, that notes how it is called.
 FAKE = """\
@@ -107,6 +107,15 @@ def test_a_python_of_another_version_is_refused(machine: Machine, version: str) 
         "error: Thaw needs Python 3.11, 3.12 or 3.13 with venv on the PATH; "
         f"python3 here is Python {version}"
     )
+
+
+def test_a_mac_that_tensorflow_is_not_built_for(machine: Machine) -> None:
+    machine.python("python3", "3.12.1")
+    uname = machine.bin / "uname"
+    uname.unlink(missing_ok=True)
+    uname.write_text("#!/bin/sh\ncase $1 in -s) echo Darwin;; -m) echo x86_64;; esac\n")
+    uname.chmod(0o755)
+    assert "no longer built for Macs with an Intel processor" in refused(machine)
 
 
 def test_no_python_at_all(machine: Machine) -> None:
