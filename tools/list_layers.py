@@ -29,8 +29,9 @@ def rows(base: keras.Model) -> list[tuple[str, str, int]]:
 
 
 def main() -> None:
-    names = [name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)]
-    for name in sys.argv[1:] or names:
+    keras_own = [name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)]
+    ours = [name for name in graphs.OWN if name not in graphs.OPTIONAL]
+    for name in sys.argv[1:] or [*keras_own, *ours]:
         write_csv(graphs.LAYERS / f"{name}.csv", graphs.COLUMNS, rows(backbones.build(name, SIZE)))
         print(name, flush=True)
         keras.utils.clear_session()

@@ -18,6 +18,7 @@ from typing import Any
 
 from commands.report import read_metrics, read_params, read_test, shown, tested
 from thaw.core.arguments import Parser
+from thaw.drawing import markdown
 from thaw.drawing.markdown import code, place
 from thaw.evaluation import metrics
 from thaw.review import comparing, reports
@@ -58,7 +59,7 @@ def accuracy(run: Revision) -> dict[str, dict[str, float]]:
 def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing.Row:
     """A run beside the base, of which its parameters are given and on what it was tested."""
     changed = [
-        f"{name}: {'null' if value is None else place(value)}"
+        f"{name}: {markdown.shown(place(value))}"
         for name, _, value in reports.changed(base, read_params(run))
     ]
     found = accuracy(run)

@@ -59,4 +59,7 @@ def main() -> None:
     ]
     name = [f"--name={given.name}"] if given.name else []
     command = [sys.executable, "-m", "dvc", "exp", "run", *name, *words]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    if code := subprocess.run(command, check=False).returncode:
+        raise SystemExit(code)
+    print(f"\n{(workspace.METRICS / 'evaluation.md').read_text('utf-8')}")
+    print("Look at it picture by picture: `make page`. Try a photo: `make demo`.")

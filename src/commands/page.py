@@ -70,8 +70,8 @@ def read_numbers(name: str) -> pd.DataFrame:
 
 
 def graph(now: Revision) -> pages.Drawing:
-    stages = {each.addressing: each.desc or each.addressing for each in now.repo.index.stages}
-    edges = [(early.addressing, late.addressing) for late, early in now.repo.index.graph.edges]
+    stages = {each.name: each.desc or each.name for each in now.repo.index.stages}
+    edges = [(early.name, late.name) for late, early in now.repo.index.graph.edges]
     return pages.drawing(stages, edges)
 
 

@@ -56,11 +56,16 @@ def logits(classes: list[str]) -> str:
 
 def averaged(params: Params) -> str:
     count = len(plain(Augmentation, params.augment).symmetries)
+    kinds = {
+        "flips": params.augment.flip != "none",
+        "quarter turns": params.augment.quarter_turns,
+    }
+    views = " and ".join(kind for kind, drawn in kinds.items() if drawn)
     if not params.average_views or count == 1:
         return "The figures below are of these logits."
     return (
-        f"The figures below are of the mean probability over {count} flips and quarter turns of "
-        "each picture, which `python src predict` gives; these logits are of one view."
+        f"The figures below are of the mean probability over {count} views ({views}) of each "
+        "picture, which `python src predict` gives; these logits are of one view."
     )
 
 

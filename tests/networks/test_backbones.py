@@ -12,7 +12,7 @@ import pytest
 
 from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError
-from thaw.networks import backbones, scratch
+from thaw.networks import backbones, efficientnet_lite, scratch
 
 SIZE = 32
 NETWORKS = (
@@ -116,8 +116,9 @@ def test_the_list_of_its_layers_is_right(network: keras.Model) -> None:
 
 def test_every_network_has_a_list_of_its_layers() -> None:
     usable = {name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)}
-    assert set(graphs.names()) == usable | set(scratch.NAMES)
-    assert graphs.OWN == scratch.NAMES
+    assert set(graphs.names()) == usable | set(graphs.OWN)
+    assert graphs.OPTIONAL == scratch.NAMES
+    assert {*graphs.OWN} == {*scratch.NAMES, *efficientnet_lite.SCALES}
     assert asdict(scratch.DEFAULT) == consistency.NETWORK
 
 

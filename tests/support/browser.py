@@ -63,4 +63,4 @@ def opened(browser: Browser, address: str, width: int = 1280, **options: str) ->
             context.close()
         except Error as error:  # the browser died, which the test's own error tells better
             with_problems.append(str(error))
-    assert with_problems == []
+    assert not with_problems, with_problems

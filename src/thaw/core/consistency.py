@@ -88,13 +88,13 @@ def check_options(base_model: str, options: Mapping[str, object]) -> None:
     Raises:
         ThawError: naming the first that isn't at its default.
     """
-    if base_model in graphs.OWN:
+    if base_model in graphs.OPTIONAL:
         return
     for name, default in NETWORK.items():
         if options[name] != default:
             raise ThawError(
                 f"network.{name}: {_shown(options[name])}: {base_model} has no such option, only "
-                f"{', '.join(graphs.OWN)}; give {_shown(default)}"
+                f"{', '.join(graphs.OPTIONAL)}; give {_shown(default)}"
             )
 
 

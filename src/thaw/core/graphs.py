@@ -11,7 +11,9 @@ from thaw.core.errors import ThawError
 
 LAYERS = Path(__file__).with_name("layers")  # tools/list_layers.py writes it
 COLUMNS = ("layer", "kind", "everything_passes")
-OWN = ("cifar10_cnn",)  # not of keras.applications
+OPTIONAL = ("cifar10_cnn",)  # have the options of `network`
+# Not of keras.applications.
+OWN = (*OPTIONAL, "EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
 UNUSABLE = "ConvNeXt"  # begin so: ONNX lacks an operator for one of their layers
 SMALLEST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}  # pixels; others: 32
 
@@ -43,7 +45,7 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
 
     Args:
         name: such as "MobileNetV2".
-        batch_norm: whether one of ours has BatchNormalization.
+        batch_norm: whether one of `OPTIONAL` has BatchNormalization.
         place: the parameter's name, for the error.
 
     Raises:
@@ -56,7 +58,7 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
         )
     if name not in names():
         raise unknown(name, names(), place)
-    with path(name, batch_norm and name in OWN).open(newline="", encoding="utf-8") as file:
+    with path(name, batch_norm and name in OPTIONAL).open(newline="", encoding="utf-8") as file:
         _, *rows = csv.reader(file)
     layers, kinds, passed = zip(*rows, strict=True)
     return Graph(name, layers, kinds, tuple(i for i, each in enumerate(passed) if each == "1"))

@@ -99,7 +99,8 @@ def limits(
             f"most often ({high[1]}): {verdict}."
         )
     counted = [(score.name, score.pictures) for score in scores]
-    counted += [(name, share.whole) for name, share in subgroups]
+    if len(subgroups) > 1:
+        counted += [(name, share.whole) for name, share in subgroups]
     if few := [code(name) for name, count in counted if count < FEW]:
         found.append(
             f"Fewer than {FEW} test pictures each: {', '.join(few)}. Their figures are rough."

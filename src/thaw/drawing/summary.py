@@ -46,6 +46,8 @@ def conclusion(found: Evaluation) -> str:
 
 def verdict(comparison: Comparison) -> str:
     """Whether fine-tuning helped, in a sentence or two."""
+    if not comparison.mended + comparison.broken:
+        return "Fine-tuning changed nothing: both models are right on the same test pictures."
     change = (
         f"Fine-tuning mended {comparison.mended} of the head's mistakes and broke "
         f"{comparison.broken} that were right: accuracy {comparison.difference:+.2%} "

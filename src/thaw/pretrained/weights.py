@@ -16,7 +16,7 @@ import pooch
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from thaw.core import consistency
+from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.core.params import RANDOM
 from thaw.files import catalogues
@@ -33,7 +33,7 @@ class Entry(BaseModel):
     source: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     member: str
-    format: Literal["tfhub-mobilenet-v2", "onnx-vgg"]
+    format: Literal["tfhub-mobilenet-v2", "onnx-vgg", "torch-efficientnet-lite"]
     about: str = ""
     licence: str = "not stated"
 
@@ -73,7 +73,7 @@ def load(
     if found := RANDOM.fullmatch(weights):
         keras.utils.set_random_seed(int(found[1] or 0))
         return backbones.build(base_model, image_size, options=options)
-    if weights == "imagenet" and base_model not in scratch.NAMES:
+    if weights == "imagenet" and base_model not in graphs.OWN:
         return _imagenet(base_model, image_size, options)
     if weights.endswith(".weights.h5"):
         return _from_file(base_model, Path(weights).expanduser(), image_size, options)

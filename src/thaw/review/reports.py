@@ -247,7 +247,7 @@ def numbers(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequen
 
 
 def _value(value: object) -> str:
-    return ABSENT if value == ABSENT else code("null" if value is None else value)
+    return ABSENT if value == ABSENT else code(markdown.shown(value))
 
 
 def scores(
