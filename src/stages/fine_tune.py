@@ -2,6 +2,8 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+from dataclasses import replace
+
 import keras
 
 import workspace
@@ -12,6 +14,7 @@ from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
 from thaw.training import batches, checkpoints, classifiers, loop, saving
 from thaw.training.checkpoints import Checkpoint
+from thaw.training.choosing import Selection
 from thaw.training.results import Results
 from thaw.training.views import Views
 
@@ -31,7 +34,7 @@ def main() -> None:
     classifier = saving.load(workspace.MODELS / "head.keras")
     if params.fine_tune_at is None:
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
-        RESULTS.write(classifier, facts, params.average_views, [])
+        RESULTS.write(classifier, facts, params.average_views, loop.NOTHING)
         return
     base = classifier.get_layer(facts.base_model)
     thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
@@ -41,20 +44,37 @@ def main() -> None:
     key = checkpoints.key(f"model {settings(params)}", classifier, inputs)
     checkpoint = Checkpoint(workspace.UNFINISHED / "model.npz", key)
     training_mode = params.fine_tune.batch_norm == "trained"
-    history = loop.fit(
-        classifiers.top(
-            classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
-        ),
+    if training_mode:
+        classifiers.fit_momentum(base, len(train))
+    top = classifiers.top(
+        classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
+    )
+    how = params.fine_tune
+    fitted = loop.fit(
+        top,
         train,
         validation,
-        plain(loop.Optimization, params.fine_tune),
+        replace(plain(loop.Optimization, how), soft=bool(how.label_smoothing or how.mixup)),
         first_epoch=head_epochs(params),
         checkpoint=checkpoint,
         logs=workspace.logs("fine_tune") if params.tensorboard else None,
         show=RESULTS.show,
+        selection=Selection(params.select, params.patience),
+        from_start=head_epochs(params) > 0,
+        rates=classifiers.rates(top, base, how.layer_decay) if how.layer_decay < 1 else None,
     )
-    RESULTS.write(classifier, facts, params.average_views, history)
+    print(verdict(params.select, fitted))
+    RESULTS.write(classifier, facts, params.average_views, fitted)
     checkpoint.remove()
+
+
+def verdict(select: str, fitted: loop.Fitted) -> str:
+    """Which epoch was taken."""
+    if select == "last":
+        return f"taken: epoch {fitted.rows[-1][0]}, the last"
+    if fitted.taken:
+        return f"taken: epoch {fitted.rows[fitted.taken - 1][0]}, by validation's {select}"
+    return f"no epoch has a better {select} on validation than the head: its model is the result"
 
 
 def head_epochs(params: Params) -> int:
@@ -75,6 +95,8 @@ def pictures(params: Params, facts: cache.Facts) -> batches.Source:
         params.batch_size,
         params.class_weight,
         params.seed,
+        params.fine_tune.label_smoothing,
+        params.fine_tune.mixup,
     )
 
 

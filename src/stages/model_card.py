@@ -69,13 +69,16 @@ def averaged(params: Params) -> str:
     )
 
 
-def trained() -> str:
+def trained(select: str) -> str:
     head, model = (workspace.read_json(workspace.METRICS / f"{n}.json") for n in ("head", "model"))
     last = model if model["epochs"] else head
+    by = "the last" if select == "last" else f"the best on validation, by {select}"
     return (
-        f"Epochs: {head['epochs']} of the head alone, then {model['epochs']} of fine-tuning. "
+        f"Epochs: {head['epochs']} of the head alone, of which {head['taken']} was taken, then "
+        f"{model['epochs']} of fine-tuning, of which {model['taken'] or 'none'} was taken ({by}). "
         f"{last['trainable_parameters']:,} of {last['parameters']:,} numbers of the model were "
-        f"trained at the end; validation accuracy then: {last['validation_accuracy']:.1%}."
+        f"trained at the end; validation accuracy of one view then: "
+        f"{last['validation_accuracy']:.1%}."
     )
 
 
@@ -135,7 +138,7 @@ def main() -> None:
             "limits": card.limits(
                 by_class, subgroups, tuned["calibration_error"], params.image_size, params.resize
             ),
-            "trainable": trained(),
+            "trainable": trained(params.select),
             "parameters": yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True),
         }
     )

@@ -18,6 +18,7 @@ from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
 from thaw.training import batches, checkpoints, classifiers, heads, loop
 from thaw.training.checkpoints import Checkpoint
+from thaw.training.choosing import Selection
 from thaw.training.results import Results
 from thaw.training.views import balanced
 
@@ -40,18 +41,18 @@ def main() -> None:
     noted = {}
     if params.head.classifier != "dense":
         select = heads.selector(params.head.pooling, facts.bottleneck)
-        history, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
+        fitted, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
     elif params.head.epochs:
-        history, checkpoint = fit(params, facts, head)
+        fitted, checkpoint = fit(params, facts, head)
     else:
         print("head.epochs is 0: the head keeps its first weights, for stage fine_tune to train")
-        history = []
+        fitted = loop.NOTHING
     base = base_model(params, facts)
     base.trainable = False
     if facts.bottleneck == "blocks":
         base = backbones.with_blocks(base)
     classifier = classifiers.classifier(base, head, params.head.pooling, facts.image_size)
-    RESULTS.write(classifier, facts, params.average_views, history, **noted)
+    RESULTS.write(classifier, facts, params.average_views, fitted, **noted)
     if checkpoint:
         checkpoint.remove()
 
@@ -75,8 +76,8 @@ def base_model(params: Params, facts: cache.Facts) -> keras.Model:
 
 def fit(
     params: Params, facts: cache.Facts, head: Sequence[keras.Layer]
-) -> tuple[loop.Rows, Checkpoint]:
-    """Train the head by the optimizer: its history, and what it may be continued from."""
+) -> tuple[loop.Fitted, Checkpoint]:
+    """Train the head by the optimizer, and what it may be continued from."""
     select = heads.selector(params.head.pooling, facts.bottleneck)
     frozen = None
     if facts.live:
@@ -97,7 +98,7 @@ def fit(
     inputs = [workspace.FEATURES, workspace.WEIGHTS]
     key = checkpoints.key(f"head {settings(params)}", model, inputs)
     checkpoint = Checkpoint(workspace.UNFINISHED / "head.npz", key)
-    history = loop.fit(
+    fitted = loop.fit(
         model,
         train,
         validation,
@@ -105,8 +106,9 @@ def fit(
         checkpoint=checkpoint,
         logs=workspace.logs("head") if params.tensorboard else None,
         show=RESULTS.show,
+        selection=Selection(params.select, params.patience),
     )
-    return history, checkpoint
+    return fitted, checkpoint
 
 
 def fit_linear(
@@ -115,7 +117,7 @@ def fit_linear(
     select: Callable[[heads.Array], heads.Array],
     train: Part,
     validation: Part,
-) -> tuple[loop.Rows, float]:
+) -> tuple[loop.Fitted, float]:
     """Give the head's logits the weights of a linear classifier, fitted on all cached views.
 
     Returns:
@@ -146,7 +148,8 @@ def fit_linear(
     train_loss, train_accuracy = linear.score(fitted, to_fit)
     counted_alike = replace(to_choose, weights=np.ones_like(to_choose.weights))
     loss, accuracy = linear.score(fitted, counted_alike)
-    return [(1, train_loss, loss, train_accuracy, accuracy)], fitted.c
+    row = (1, train_loss, loss, train_accuracy, accuracy)
+    return loop.Fitted([row], 1), fitted.c
 
 
 def read(name: str) -> Part:

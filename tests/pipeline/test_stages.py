@@ -222,7 +222,7 @@ def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
         "trainable_variables": 6,
     }
     lines = (scratch.folder / "plots/head.csv").read_text(encoding="utf-8").splitlines()
-    assert lines == [",".join(loop.HISTORY)]
+    assert lines == [",".join((*loop.HISTORY, "taken"))]
     for each in norms(scratch, "head"):
         np.testing.assert_array_equal(each, np.stack([np.zeros(each.shape[1]), each[1] * 0 + 1]))
     with contextlib.chdir(scratch.folder):

@@ -14,6 +14,7 @@ HISTORY = pd.DataFrame(
         "validation_loss": 1.2 / EPOCHS,
         "train_accuracy": 1 - 0.5 / EPOCHS,
         "validation_accuracy": 1 - 0.6 / EPOCHS,
+        "taken": EPOCHS == 3,
     }
 )
 

@@ -15,6 +15,7 @@ from thaw.files.serialize import write_csv, write_json, write_text
 
 CLASSES = ("moss", "rusty iron")
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+TAKEN = (*HISTORY, "taken")
 
 
 def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> None:
@@ -65,7 +66,9 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     for name in ("head", "model"):
         write_json(root / f"metrics/{name}.json", {"epochs": 2})
         epochs = [(2 * (name == "model") + epoch, 0.5, 0.6, 0.7, 0.8) for epoch in (1, 2)]
-        write_csv(root / f"plots/{name}.csv", HISTORY, epochs)
+        write_csv(
+            root / f"plots/{name}.csv", TAKEN, [(*row, int(row is epochs[-1])) for row in epochs]
+        )
     table = metrics.confusion(labels, tables["fine_tuned"].argmax(axis=1), len(CLASSES))
     write_csv(
         root / "plots/confusion_fine_tuned.csv",

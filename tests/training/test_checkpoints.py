@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from thaw.networks import backbones, scratch
-from thaw.training import checkpoints, classifiers, heads, loop, views
+from thaw.training import checkpoints, choosing, classifiers, heads, loop, views
 from thaw.training.views import Views
 
 HEAD = heads.HeadSpec("average", (8,), 0.4, 0.01, "glorot_uniform", False)
@@ -47,8 +47,9 @@ def trained(
     optimizer: str = "adamw",
     make: Callable[[], keras.Model] = head,
     inputs: np.ndarray = FEATURES,
-    show: Callable[[loop.Rows], object] = lambda _: None,
-) -> tuple[list[bytes], list[tuple[float, ...]]]:
+    show: Callable[[loop.Fitted], object] = lambda _: None,
+    **more: object,
+) -> tuple[list[bytes], loop.Fitted]:
     """Train, but break off after so many batches; the state and the history at the end."""
     keras.utils.set_random_seed(1)
     model = make()
@@ -62,16 +63,17 @@ def trained(
             raise BrokenOffError
         return from_cache(rows, turns)
 
-    history = loop.fit(
+    found = loop.fit(
         model,
         Views(batch, LABELS, batch_size=8, views=2, seed=1),
         Views(from_cache, LABELS, batch_size=8),
-        loop.Optimization(optimizer, 0.01, "cosine", EPOCHS),
+        loop.Optimization(optimizer, 0.01, "cosine", EPOCHS, ema=more.pop("ema", 0.0)),
         checkpoint=checkpoints.Checkpoint(path, checkpoints.key(settings, model, [])),
         show=show,
+        **more,
     )
     variables = [*model.variables, *model.optimizer.variables]
-    return [variable.numpy().tobytes() for variable in variables], history
+    return [variable.numpy().tobytes() for variable in variables], found
 
 
 def break_off(path: Path, after: int) -> None:
@@ -96,15 +98,31 @@ def test_who_watches_sees_every_epoch_once_it_is_done_and_the_earlier_ones_first
     tmp_path: Path,
 ) -> None:
     seen: list[loop.Rows] = []
-    _, history = trained(tmp_path / "whole.npz", show=seen.append)
+
+    def show(found: loop.Fitted) -> None:
+        seen.append(found.rows)
+
+    history = trained(tmp_path / "whole.npz", show=show)[1].rows
     assert seen == [history[:1], history[:2], history]
     seen.clear()
     with pytest.raises(BrokenOffError):
-        trained(tmp_path / "part.npz", BATCHES + 4, show=seen.append)
+        trained(tmp_path / "part.npz", BATCHES + 4, show=show)
     assert seen == [history[:1]]
     seen.clear()
-    trained(tmp_path / "part.npz", show=seen.append)
+    trained(tmp_path / "part.npz", show=show)
     assert seen == [history[:1], history[:2], history]
+
+
+@pytest.mark.parametrize("select", ["loss", "accuracy", "f1", "roc_auc"])
+def test_broken_off_it_takes_the_same_epoch(tmp_path: Path, select: str) -> None:
+    """Averaged weights, the choice so far and the patience go on too."""
+    options = {"selection": choosing.Selection(select, 3), "ema": 0.9, "from_start": True}
+    undisturbed = trained(tmp_path / "whole.npz", **options)
+    for after in (BATCHES + 4, BATCHES + 3):
+        with pytest.raises(BrokenOffError):
+            trained(tmp_path / "part.npz", after, **options)
+    assert trained(tmp_path / "part.npz", **options) == undisturbed
+    assert trained(tmp_path / "whole.npz", 0, **options) == undisturbed  # nothing is left to do
 
 
 def test_broken_off_from_scratch_it_ends_in_the_same_bytes(tmp_path: Path) -> None:

@@ -551,6 +551,39 @@ def test_top_in_training_mode_normalises_by_the_batch_and_drops() -> None:
     np.testing.assert_allclose(trained(inputs, training=True), logits, rtol=1e-3, atol=1e-5)
 
 
+def test_thawed_statistics_follow_the_new_pictures_within_an_epoch() -> None:
+    """At Keras's momentum for MobileNetV2, 0.999, they would still be those of other pictures."""
+    picture = keras.Input((8, 8, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.999, name="norm")
+    maps = norm(keras.layers.Conv2D(4, 3, name="conv")(picture))
+    base = keras.Model(picture, maps, name="cifar10_cnn")
+    model = classifiers.classifier(base, heads.layers(spec("average"), 3), "average", 8)
+    classifiers.fit_momentum(base, 20)
+    top = classifiers.top(model, base, None, "average", training_mode=True)
+    inputs = np.random.default_rng(1).uniform(0, 255, (160, 8, 8, 3)).astype(np.float32)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    top.compile(keras.optimizers.SGD(1e-6), loss)
+    top.fit({"pictures": inputs}, np.arange(160) % 3, batch_size=8, verbose=0)
+    found = np.asarray(base.get_layer("conv")(inputs / 255))
+    np.testing.assert_allclose(norm.moving_mean, found.mean((0, 1, 2)), rtol=0.1, atol=0.02)
+    np.testing.assert_allclose(norm.moving_variance, found.var((0, 1, 2)), rtol=0.25)
+
+
+def test_rates_fall_by_block_from_the_head_down() -> None:
+    model = build()
+    base = model.get_layer("MobileNetV2")
+    backbones.freeze_below(base, 100)
+    top = classifiers.top(model, base, 97, "average")
+    found = {
+        variable.path.split("/")[-2]: rate for variable, rate in classifiers.rates(top, base, 0.5)
+    }
+    assert found["Conv_1"] == 0.5
+    assert found["block_16_project"] == found["block_16_project_BN"] == 0.5
+    assert found["block_15_project"] == 0.25
+    assert found["block_11_depthwise"] == 0.5**6
+    assert "logits" not in found
+
+
 def test_head_alone_is_the_classifiers_head(plain: keras.Model) -> None:
     alone = classifiers.head_alone(heads.of(plain), (1280,))
     maps = plain.get_layer("MobileNetV2")(pictures() / 127.5 - 1, training=False)

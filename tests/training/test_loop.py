@@ -3,6 +3,7 @@
 import thaw.networks.quiet  # noqa: F401
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,7 +17,8 @@ from thaw.core import progress
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import classifiers, heads, loop, views
-from thaw.training.views import Views
+from thaw.training.choosing import Selection
+from thaw.training.views import Soft, Views
 
 HEAD = heads.HeadSpec("average", (), 0.0, 0.0, "glorot_uniform", False)
 
@@ -159,7 +161,9 @@ def fitted(
     train = Views(read, labels, batch_size=8, views=2, seed=1)
     validation = Views(read, labels, batch_size=8)
     recipe = loop.Optimization(optimizer, 0.1, schedule, epochs)
-    return model, loop.fit(model, train, validation, recipe, first_epoch=10), validation
+    found = loop.fit(model, train, validation, recipe, first_epoch=10)
+    assert found.taken == epochs
+    return model, found.rows, validation
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -237,7 +241,7 @@ def test_tensorboard_shows_curves_and_histograms_of_the_last_training_alone(tmp_
     model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
     for first, epochs in ((0, 4), (10, 3)):
         recipe = loop.Optimization("adam", 0.1, "constant", epochs)
-        history = loop.fit(model, pictures, pictures, recipe, first, logs=tmp_path / "head")
+        history = loop.fit(model, pictures, pictures, recipe, first, logs=tmp_path / "head").rows
     for part, column in (("train", 1), ("validation", 2)):
         events = EventAccumulator(str(tmp_path / "head" / part)).Reload()
         losses = events.Tensors("epoch_loss")
@@ -281,3 +285,124 @@ def test_weights_change_the_loss() -> None:
     loop.fit(model, train, Views(read, labels, batch_size=8), recipe)
     assert (np.asarray(model(features[labels == 0, 0])) < 0).all()
     assert (np.asarray(model(features[labels == 1, 0])) < 0).mean() > 0.5
+
+
+def test_the_best_epoch_is_taken_and_training_ends_when_none_is_better() -> None:
+    """A rate far too high ruins a head that is right: what it was before is the result."""
+    features, labels = problem(2)
+    read = views.from_cache(features)
+    model, *_ = fitted(epochs=4)
+    kept = model.get_weights()
+    train = Views(read, labels, batch_size=8, views=2, seed=1)
+    validation = Views(read, 1 - labels, batch_size=8)  # which learning makes worse
+    how = loop.Optimization("adam", 0.5, "constant", 9)
+    chosen = Selection("loss", 2)
+    found = loop.fit(model, train, validation, how, selection=chosen, from_start=True)
+    assert (found.taken, len(found.rows)) == (0, 2)
+    assert found.start is not None
+    assert found.start["loss"] < min(row[2] for row in found.rows)
+    for before, after in zip(kept, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    found = loop.fit(model, train, validation, how, selection=chosen)
+    assert (found.taken, len(found.rows)) == (1, 3)
+    assert loop.evaluate(model, validation)["loss"] == pytest.approx(found.rows[0][2], rel=1e-5)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept() -> None:
+    features, labels = problem(2)
+    read = views.from_cache(features)
+    keras.utils.set_random_seed(1)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    train, validation = (Views(read, labels, batch_size=8, views=v, seed=1) for v in (2, 1))
+    how = loop.Optimization("sgd", 0.1, "constant", 2, ema=0.9)
+    states: list[list[np.ndarray]] = []
+
+    class Seen(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+            states.append(self.model.get_weights())
+
+    fit = model.fit
+    model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[Seen(), *callbacks], **more)
+    found = loop.fit(model, train, validation, how)
+    average = states[0]
+    for state in states[1:]:
+        average = [0.9 * a + 0.1 * b for a, b in zip(average, state, strict=True)]
+    for value, expected in zip(model.get_weights(), average, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+    loss = loop.evaluate(model, validation)["loss"]
+    assert loss == pytest.approx(found.rows[-1][2], rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_the_rate_of_a_variable_is_multiplied(optimizer: str) -> None:
+    """At a tenth of the rate a first step goes a tenth as far, weight decay included."""
+
+    def moved(rate: float | None) -> np.ndarray:
+        keras.utils.set_random_seed(1)
+        model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+        kernel = model.trainable_variables[0]
+        before = kernel.numpy()
+        how = loop.Optimization(optimizer, 0.1, "constant", 1, weight_decay=0.1)
+        rates = None if rate is None else [(kernel, rate)]
+        loop.compile_model(model, how, 1, rates)
+        model.train_on_batch(np.ones((8, 4), np.float32), np.arange(8)[:, None] % 2)
+        step: np.ndarray = kernel.numpy() - before
+        return step
+
+    np.testing.assert_allclose(moved(1.0), moved(None), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(moved(0.1), 0.1 * moved(1.0), rtol=1e-3, atol=1e-7)
+
+
+def test_the_rate_rises_then_falls() -> None:
+    how = loop.Optimization("adam", 0.1, "cosine", 5, warmup=1)
+    rate = loop.schedule(how, 10)
+    assert [float(rate(step)) for step in (0, 5, 10, 30, 50)] == pytest.approx(
+        [0, 0.05, 0.1, 0.05, 0], abs=1e-6
+    )
+    level = loop.schedule(replace(how, schedule="constant"), 10)
+    assert [float(level(step)) for step in (5, 10, 49)] == pytest.approx([0.05, 0.1, 0.1])
+
+
+def test_a_gradient_is_clipped_by_its_norm() -> None:
+    how = loop.Optimization("sgd", 1.0, "constant", 1, clip=0.01)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    before = model.get_weights()
+    loop.compile_model(model, how, 1)
+    model.train_on_batch(100 * np.ones((8, 4), np.float32), np.zeros((8, 1)))
+    step = [after - was for after, was in zip(model.get_weights(), before, strict=True)]
+    assert np.sqrt(sum((part**2).sum() for part in step)) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_labels_are_smoothed_and_pictures_mixed(classes: int) -> None:
+    labels = np.arange(12) % classes
+    features = np.eye(12, dtype=np.float32)[:, None]
+    soft = Soft(classes, smoothing=0.1, mixup=0.4)
+    pictures = Views(views.from_cache(features), labels, batch_size=6, seed=3, soft=soft)
+    again = Views(views.from_cache(features), labels, batch_size=6, seed=3, soft=soft)
+    for index in range(2):
+        batch, shares, _ = pictures[index]
+        assert batch.sum(axis=1) == pytest.approx(1)
+        assert np.count_nonzero(batch) > 6
+        hard = np.eye(classes)[labels]
+        expected = batch @ hard * 0.9 + 0.1 / classes
+        found = shares if classes > 2 else np.concatenate([1 - shares, shares], 1)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_array_equal(batch, again[index][0])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_soft_labels_are_learnt_and_validation_is_of_hard_ones(classes: int) -> None:
+    features, labels = problem(classes)
+    keras.utils.set_random_seed(1)
+    model = classifiers.head_alone(heads.layers(HEAD, classes), (4,))
+    read = views.from_cache(features)
+    soft, hard = Soft(classes, 0.2, 0.2), Soft(classes)
+    train = Views(read, labels, batch_size=8, views=2, seed=1, soft=soft)
+    validation = Views(read, labels, batch_size=8, soft=hard)
+    how = loop.Optimization("adam", 0.1, "constant", 4, soft=True)
+    row = loop.fit(model, train, validation, how).rows[-1]
+    assert row[4] == 1.0
+    assert row[1] > 0.3  # no less is to be had of labels of 0.9
+    found = loop.evaluate(model, Views(read, labels, batch_size=8))
+    assert found["loss"] == pytest.approx(row[2], rel=1e-5)

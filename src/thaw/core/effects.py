@@ -20,12 +20,20 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "fine_tune.batch_norm": "frozen",
     "fine_tune.momentum": 0.0,
     "fine_tune.weight_decay": 0.004,
+    "fine_tune.warmup": 0.0,
+    "fine_tune.layer_decay": 1.0,
+    "fine_tune.clip": None,
+    "fine_tune.ema": 0.0,
+    "fine_tune.label_smoothing": 0.0,
+    "fine_tune.mixup": 0.0,
+    "select": "loss",
     "augment.flip": "none",
     "augment.quarter_turns": False,
     "augment.rotation": 0.0,
     "tensorboard": False,
     "threads": 2,
 }
+TUNED = ("warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")
 
 
@@ -57,10 +65,17 @@ def idle(params: Params) -> Iterator[Idle]:
     if linear and kept:
         rest = ("head.dropout", "head.l2", "batch_size", "threads", "tensorboard")
         yield Idle(rest, f"{classifier}, fine_tune_at: null")
+    if kept and (linear or head.epochs == 0):
+        because = f"{classifier}, fine_tune_at: null"
+        yield Idle(("select", "patience"), because)
+    elif params.select == "last":
+        yield Idle(("patience",), "select: last")
     if not head.hidden:
         yield Idle(("head.batch_norm",), "head.hidden: []")
     if kept:
-        yield Idle(_of("fine_tune", *BY_OPTIMIZER, "epochs", "batch_norm"), "fine_tune_at: null")
+        yield Idle(
+            _of("fine_tune", *BY_OPTIMIZER, "epochs", "batch_norm", *TUNED), "fine_tune_at: null"
+        )
     elif not _normalises(params):
         because = f"{params.base_model} has no BatchNormalization or Dropout above fine_tune_at"
         yield Idle(("fine_tune.batch_norm",), because)

@@ -119,6 +119,22 @@ class Head(Training):
 
 
 class FineTune(Training):
+    warmup: Number = Field(
+        ge=0, le=1000, description="a number of epochs from 0, in which the rate rises"
+    )
+    layer_decay: Number = Field(
+        gt=0, le=1, description="a number above 0, up to 1 (all layers learn at one rate)"
+    )
+    clip: Annotated[Number, Field(gt=0)] | None = Field(
+        description="the largest norm of a step's gradient, a number above 0, or null"
+    )
+    ema: Number = Field(
+        ge=0, lt=1, description="a number from 0 (no averaging) to below 1, such as 0.99"
+    )
+    label_smoothing: Number = Field(
+        ge=0, lt=1, description="a number from 0 to below 1, such as 0.1"
+    )
+    mixup: Number = Field(ge=0, le=10, description="a number from 0 to 10, such as 0.2")
     batch_norm: Literal["frozen", "trained"] = Field(description="frozen or trained")
 
 
@@ -156,6 +172,12 @@ class Params(Group):
         "looks like a number, yes or no), or null"
     )
     class_weight: Literal["none", "balanced"] = Field(description="none or balanced")
+    select: Literal["loss", "accuracy", "f1", "roc_auc", "last"] = Field(
+        description="loss, accuracy, f1, roc_auc or last"
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        description="a whole number of epochs from 1, or null"
+    )
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
     threads: int = Field(ge=1, le=256, description="a whole number of training threads, 1 to 256")

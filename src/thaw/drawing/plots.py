@@ -49,10 +49,11 @@ def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path:
 
     Args:
         history: with columns epoch, train_loss, validation_loss, train_accuracy,
-            validation_accuracy.
+            validation_accuracy, and taken: 1 for an epoch whose weights were kept.
         fine_tuning_starts: the last epoch of the head's training; None without fine-tuning.
         path: of the PNG.
     """
+    kept = history[history["taken"] == 1]
     figure = Figure(figsize=(8, 7), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     for axes, name, title in ((top, "accuracy", "Accuracy"), (bottom, "loss", "Cross-entropy")):
@@ -67,6 +68,15 @@ def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path:
                 markersize=3,
                 label=label,
             )
+        axes.plot(
+            kept["epoch"],
+            kept[f"validation_{name}"],
+            "o",
+            color=VALIDATION,
+            markersize=9,
+            fillstyle="none",
+            label="Taken",
+        )
         if fine_tuning_starts is not None:
             axes.axvline(
                 fine_tuning_starts + 0.5, color="grey", linewidth=1.5, label="Fine-tuning starts"
@@ -78,7 +88,7 @@ def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path:
     bottom.set_xlabel("Epoch")
     bottom.set_ylim(bottom=0)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle("Learning curves (training figures include dropout and augmentation)")
+    figure.suptitle("Learning curves (training: with dropout and augmentation; validation: one view)")
     _save(figure, path)
 
 

@@ -150,7 +150,7 @@ def learning_curve(
 
     Args:
         history: with columns epoch, train_loss, validation_loss, train_accuracy,
-            validation_accuracy.
+            validation_accuracy; older runs have no `taken`, 1 for an epoch that was kept.
         starts: the last epoch of the head's training; None without fine-tuning.
         name: accuracy or loss.
         title: of the axis.
@@ -195,6 +195,13 @@ def learning_curve(
             "encoding": encoding,
         }
     ]
+    if "taken" in history and (kept := history[history["taken"] == 1]).size:
+        points = [
+            {"epoch": int(epoch), title: value, "pictures": "validation"}
+            for epoch, value in zip(kept["epoch"], kept[f"validation_{name}"], strict=True)
+        ]
+        ring = {"type": "point", "size": 160, "strokeWidth": 2}
+        layers.append({"data": {"values": points}, "mark": ring, "encoding": encoding})
     if starts is not None:
         rule = {"values": [{"epoch": starts + 0.5}]}
         text = {"type": "text", "align": "right", "dx": -5, "text": "fine-tuning →"}

@@ -16,6 +16,7 @@ from thaw.training import heads
 from thaw.training.views import (
     Numbers,
     Reader,
+    Soft,
     Views,
     balanced,
     from_cache,
@@ -37,6 +38,13 @@ class Source:
     batch_size: int
     class_weight: str  # none or balanced
     seed: int
+    smoothing: float = 0.0  # of labels, and
+    mixup: float = 0.0  # as `views.Soft` has them
+
+    @property
+    def soft(self) -> bool:
+        """Whether labels are shares of classes."""
+        return bool(self.smoothing or self.mixup)
 
     def read(self, name: str) -> NDArray:  # type: ignore[type-arg]
         """An array of the cache."""
@@ -138,6 +146,10 @@ def _views(
     source: Source, train: Reader, validation: Reader, views: int, first_epoch: int = 0
 ) -> tuple[Views, Views]:
     labels = source.read("train_labels")
+    soft = hard = None
+    if source.soft:
+        classes = len(source.facts.classes)
+        soft, hard = Soft(classes, source.smoothing, source.mixup), Soft(classes)
     return (
         Views(
             train,
@@ -147,6 +159,12 @@ def _views(
             weights=balanced(labels) if source.class_weight == "balanced" else None,
             seed=source.seed,
             first_epoch=first_epoch,
+            soft=soft,
         ),
-        Views(validation, source.read("validation_labels"), batch_size=source.batch_size),
+        Views(
+            validation,
+            source.read("validation_labels"),
+            batch_size=source.batch_size,
+            soft=hard,
+        ),
     )

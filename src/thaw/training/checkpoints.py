@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from thaw.core import environment
 from thaw.files.serialize import atomic
+from thaw.training.choosing import Best
 
 LIBRARIES = ("keras", "numpy", "onnxruntime", "pillow")  # whose results go into a training
 # Below src: what both trainings' results follow from, as in dvc.yaml.
@@ -41,12 +42,13 @@ class Checkpoint(keras.callbacks.Callback):
         self._key = key
         self._history: History = {}
 
-    def restore(self, model: keras.Model) -> History:
+    def restore(self, model: keras.Model, best: Best) -> History:
         """Put a compiled model into the state that was kept, and return the metrics until then.
 
         Without a file, or with one that is damaged or of another training, the model stays as it
-        is and the metrics are empty.
+        is and the metrics are empty. What `best` knows is kept and restored with it.
         """
+        self._best = best
         model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         try:
@@ -54,11 +56,13 @@ class Checkpoint(keras.callbacks.Callback):
                 if str(kept["key"]) != self._key:
                     return {}
                 values = [kept[str(number)] for number in range(len(variables))]
+                chosen = {name: kept[name] for name in kept if name.startswith("best_")}
                 self._history = json.loads(str(kept["history"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return {}
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        best.restore(chosen)
         return {name: list(column) for name, column in self._history.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
@@ -67,6 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._history.setdefault(name, []).append(float(value))
         arrays = {str(n): variable.numpy() for n, variable in enumerate(_variables(self.model))}
         with atomic(self._path) as path, path.open("wb") as file:
+            arrays |= self._best.state()
             np.savez(file, key=self._key, history=json.dumps(self._history), **arrays)
 
     def remove(self) -> None:

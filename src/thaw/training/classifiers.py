@@ -8,7 +8,9 @@ import keras
 
 from thaw.networks import backbones
 from thaw.networks.pooling import averages_and_maxima, pool
-from thaw.training import folding, heads
+from thaw.training import folding, heads, loop
+
+FOLLOWED = 5  # statistics forget the batches of a fifth of an epoch ago
 
 
 def classifier(
@@ -64,6 +66,41 @@ def top(
             below = inputs["below"] = keras.Input((2, width), name="below")
     logits = heads.apply(heads.of(classifier), pool(pooling, _listed(maps), below))
     return keras.Model(inputs, logits, name="top")
+
+
+def rates(top: keras.Model, base: keras.Model, decay: float) -> loop.Rates:
+    """By what the learning rate of each of the base model's thawed variables is multiplied.
+
+    That is `decay` to the power of the blocks from the layer to the head, itself among them: layers
+    near the pictures are the most general, and change the least.
+
+    Args:
+        top: what is trained.
+        base: its base model.
+        decay: 0 to 1.
+    """
+    ends = backbones.blocks(base)
+    depths = {
+        variable.path: sum(end >= index for end in ends)
+        for index, layer in enumerate(base.layers)
+        for variable in layer.trainable_variables
+    }
+    return [
+        (variable, decay ** depths[variable.path])
+        for variable in top.trainable_variables
+        if variable.path in depths
+    ]
+
+
+def fit_momentum(base: keras.Model, steps: int) -> None:
+    """Let moving statistics of thawed BatchNormalization follow within an epoch of so many steps.
+
+    Keras's MobileNetV2 has a momentum of 0.999. In a few hundred steps its statistics would stay
+    those of other pictures, and the model that is shipped computes with them.
+    """
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            layer.momentum = min(layer.momentum, max(0.5, 1 - FOLLOWED / steps))
 
 
 def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.Model:

@@ -5,9 +5,10 @@ import thaw.networks.quiet  # noqa: F401
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 from thaw.core import progress
 from thaw.training.checkpoints import Checkpoint, History
+from thaw.training.choosing import Best, Selection
 from thaw.training.views import Views
 
 Array = NDArray[np.float32]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 KERAS_NAMES = ("loss", "val_loss", "accuracy", "val_accuracy")  # of what follows the epoch
 Rows = list[tuple[float, ...]]
+Rates = Sequence[tuple[keras.Variable, float]]
 # What `optimizer` in params.yaml names: Keras's defaults, kept here so that they stay.
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False}
 OPTIMIZERS: dict[str, dict[str, float]] = {
@@ -29,6 +32,12 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "adamw": _ADAM,
     "rmsprop": {"rho": 0.9, "epsilon": 1e-7, "centered": False},
     "sgd": {"nesterov": False},
+}
+KINDS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.Adam,  # with the decay of weights apart
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
 }
 
 
@@ -42,6 +51,22 @@ class Optimization:
     epochs: int
     weight_decay: float = 0.004  # of adamw
     momentum: float = 0.0  # of sgd and rmsprop
+    warmup: float = 0.0  # epochs in which the rate rises from 0
+    clip: float | None = None  # the gradient's largest norm
+    ema: float = 0.0  # the share of the earlier average in averaged weights; 0: no averaging
+    soft: bool = False  # labels are shares of classes, by label smoothing or mixup
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gave."""
+
+    rows: Rows
+    taken: int  # the row, from 1, of the epoch whose weights are kept; 0: those before the first
+    start: dict[str, float] | None = None  # validation loss and accuracy before the first
+
+
+NOTHING = Fitted([], 0)
 
 
 def prepare(seed: int, threads: int) -> None:
@@ -64,11 +89,15 @@ def fit(
     first_epoch: int = 0,
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
-    show: Callable[[Rows], object] = lambda _: None,
-) -> Rows:
+    show: Callable[[Fitted], object] = lambda _: None,
+    selection: Selection = Selection(),  # noqa: B008  frozen
+    from_start: bool = False,
+    rates: Rates | None = None,
+) -> Fitted:
     """Train a model that outputs logits.
 
-    Binary cross-entropy for one logit, categorical for more.
+    Binary cross-entropy for one logit, categorical for more. The model ends with the weights of the
+    epoch that was taken.
 
     Args:
         model: (N, 1) or (N, classes) logits out.
@@ -79,40 +108,62 @@ def fit(
         checkpoint: where each epoch's state is kept, and the training goes on from, if it was
             killed; the result is the same to the byte.
         logs: a folder for TensorBoard's files: curves, and histograms of all weights by epoch.
-        show: given the rows so far, after each epoch, and before the first one that follows those
-            of a killed run.
+        show: given what there is so far, after each epoch, and before the first one that follows
+            those of a killed run.
+        selection: which epoch is taken, and when training ends early.
+        from_start: whether the weights before the first epoch are taken where none beats them.
+        rates: by what the learning rate of a variable is multiplied; 1 where it isn't named.
 
     Returns:
-        A row an epoch, the columns of `HISTORY`.
+        A row an epoch, the columns of `HISTORY`, and which was taken.
     """
-    compile_model(model, how, how.epochs * len(train))
-    history = checkpoint.restore(model) if checkpoint else {}
+    compile_model(model, how, len(train), rates)
+    best = Best(selection, validation)
+    if from_start:
+        best.look_at_start(model)
+    history = checkpoint.restore(model, best) if checkpoint else {}
     finished = len(history.get("loss", ()))
+
+    def so_far(later: History) -> Fitted:
+        return Fitted(_rows(_joined(history, later), first_epoch), best.taken, best.start)
+
     if finished:
         print(f"continues after epoch {finished} of {how.epochs}, where an earlier run stopped")
         train.skip(finished)
-        show(_rows(history, first_epoch))
+        show(so_far({}))
     callbacks: list[keras.callbacks.Callback] = []
     if logs:
         if not finished and logs.is_dir():
             shutil.rmtree(logs)  # another training's curves would be drawn over these
         callbacks.append(_TensorBoard(logs, first_epoch + 1))
+    callbacks.append(best)
+    if how.ema:
+        callbacks.append(keras.callbacks.SwapEMAWeights())
     if checkpoint:
         callbacks.append(checkpoint)
-    callbacks.append(_Watched(lambda later: show(_rows(_joined(history, later), first_epoch))))
+    callbacks.append(_Watched(lambda later: show(so_far(later))))
     if not sys.stdout.isatty():
         callbacks.append(_Lines())
-    with train.own_errors(), validation.own_errors():
-        later = model.fit(
-            train,
-            validation_data=validation,
-            epochs=how.epochs,
-            initial_epoch=finished,
-            shuffle=False,
-            verbose=int(sys.stdout.isatty()),
-            callbacks=callbacks,
-        ).history
-    return _rows(_joined(history, later), first_epoch)
+    later: History = {}
+    if finished < how.epochs and not best.exhausted:
+        with train.own_errors(), validation.own_errors():
+            later = model.fit(
+                train,
+                validation_data=validation,
+                epochs=how.epochs,
+                initial_epoch=finished,
+                shuffle=False,
+                verbose=int(sys.stdout.isatty()),
+                callbacks=callbacks,
+            ).history
+    best.apply(model)
+    found = so_far(later)
+    if len(found.rows) < how.epochs:
+        print(
+            f"ended after epoch {len(found.rows)} of {how.epochs}: {selection.patience} without a "
+            f"better {selection.select}"
+        )
+    return found
 
 
 def _joined(history: History, later: History) -> History:
@@ -161,6 +212,16 @@ class _Lines(keras.callbacks.Callback):
         )
 
 
+class _SoftAccuracy(keras.metrics.BinaryAccuracy):
+    """Of shares of the second class: right where logit and share are on the same side."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, threshold=0.0)
+
+    def update_state(self, shares: Any, logits: Any, sample_weight: Any = None) -> None:
+        super().update_state(keras.ops.cast(shares > 0.5, "float32"), logits, sample_weight)
+
+
 class _TensorBoard(keras.callbacks.TensorBoard):
     """Keras's, with epochs numbered as in the learning curves."""
 
@@ -172,24 +233,67 @@ class _TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_end(self._first + epoch, logs)
 
 
-def optimizer_of(how: Optimization) -> keras.optimizers.Optimizer:
+def optimizer_of(how: Optimization, rates: Rates | None = None) -> keras.optimizers.Optimizer:
     """The optimizer, at the rate with which it begins."""
-    config = {"learning_rate": how.learning_rate, **OPTIMIZERS[how.optimizer]}
-    if how.optimizer == "adamw":
+    config: dict[str, Any] = {"learning_rate": how.learning_rate, **OPTIMIZERS[how.optimizer]}
+    if how.optimizer == "adamw" and not rates:
         config["weight_decay"] = how.weight_decay
     if how.optimizer in ("rmsprop", "sgd"):
         config["momentum"] = how.momentum
+    if how.clip is not None:
+        config["global_clipnorm"] = how.clip
+    if how.ema:
+        config |= {"use_ema": True, "ema_momentum": how.ema}
+    if rates:
+        return _by_depth(KINDS[how.optimizer], how, rates)(**config)
     return keras.optimizers.get({"class_name": how.optimizer, "config": config})
 
 
-def compile_model(model: keras.Model, how: Optimization, steps: int) -> None:
-    """Give a model that outputs logits its optimizer, for so many steps, its loss and accuracy."""
-    rate: object = how.learning_rate
-    if how.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(how.learning_rate, steps)
-    optimizer = optimizer_of(how)
-    optimizer.learning_rate = rate
-    loss, accuracy = _loss_and_accuracy(model)
+def _by_depth(
+    kind: type[keras.optimizers.Optimizer], how: Optimization, rates: Rates
+) -> type[keras.optimizers.Optimizer]:
+    """An optimizer that multiplies each variable's learning rate, and with it its weight decay."""
+    by_variable = {variable.value.ref(): rate for variable, rate in rates}
+    decay = how.weight_decay if how.optimizer == "adamw" else 0.0
+
+    class ByDepth(kind):
+        def update_step(
+            self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+        ) -> None:
+            rate = learning_rate * by_variable.get(variable.ref(), 1.0)
+            if decay:
+                variable.assign_sub(variable * (rate * decay))
+            super().update_step(gradient, variable, rate)
+
+    return ByDepth
+
+
+def schedule(how: Optimization, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate over epochs of so many steps."""
+    total, rising = how.epochs * steps, round(how.warmup * steps)
+    alpha = 0.0 if how.schedule == "cosine" else 1.0
+    if not rising:
+        return keras.optimizers.schedules.CosineDecay(how.learning_rate, total, alpha)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(total - rising, 1), alpha, warmup_target=how.learning_rate, warmup_steps=rising
+    )
+
+
+def compile_model(
+    model: keras.Model, how: Optimization, steps: int, rates: Rates | None = None
+) -> None:
+    """Give a model that outputs logits its optimizer, its loss and accuracy.
+
+    Args:
+        model: logits out.
+        how: to optimise.
+        steps: of an epoch.
+        rates: as in `fit`.
+    """
+    optimizer = optimizer_of(how, rates)
+    if how.schedule == "cosine" or how.warmup:
+        optimizer.learning_rate = schedule(how, steps)
+    loss, accuracy = _loss_and_accuracy(model, how.soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
 
@@ -201,8 +305,19 @@ def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
     return {name: float(found[name]) for name in ("loss", "accuracy")}
 
 
-def _loss_and_accuracy(model: keras.Model) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-    if model.output_shape[-1] == 1:
+def _loss_and_accuracy(
+    model: keras.Model, soft: bool = False
+) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+    """For class numbers; for shares of classes, of which the largest counts as right, if `soft`."""
+    one = model.output_shape[-1] == 1
+    if soft and one:
+        return keras.losses.BinaryCrossentropy(from_logits=True), _SoftAccuracy(name="accuracy")
+    if soft:
+        return (
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            keras.metrics.CategoricalAccuracy("accuracy"),
+        )
+    if one:
         return (
             keras.losses.BinaryCrossentropy(from_logits=True),
             keras.metrics.BinaryAccuracy("accuracy", threshold=0.0),

@@ -24,36 +24,40 @@ class Results:
 
     model: Path  # for Keras
     exported: Path  # for ONNX Runtime
-    history: Path  # learning curves, a row an epoch, the columns of `loop.HISTORY`
-    facts: Path  # figures of the last epoch, and numbers of the model
+    history: Path  # learning curves, a row an epoch: `loop.HISTORY`, and whether it was taken
+    facts: Path  # figures of the epoch that was taken, and numbers of the model
     group: str  # of params.yaml, which holds its learning rate
 
-    def show(self, history: loop.Rows, **more: float) -> None:
+    def show(self, fitted: loop.Fitted, **more: float) -> None:
         """Write `history` and `facts` as far as a training is, for who watches.
 
         Args:
-            history: a row an epoch so far.
-            more: what to note after the figures of the last epoch.
+            fitted: as far as it is.
+            more: what to note after the figures of the epoch that is taken.
 
         Raises:
             ThawError: when a loss is no number any more, from which no training comes back.
         """
-        last = dict(zip(loop.HISTORY, history[-1], strict=True)) if history else {}
-        if not all(map(math.isfinite, last.values())):
+        rows, taken = fitted.rows, fitted.taken
+        if rows and not all(map(math.isfinite, rows[-1])):
             raise ThawError(
-                f"the loss of epoch {len(history)} is no number; set a smaller "
+                f"the loss of epoch {len(rows)} is no number; set a smaller "
                 f"{self.group}.learning_rate in params.yaml"
             )
-        figures = {column: value for column, value in last.items() if column != "epoch"}
-        write_csv(self.history, loop.HISTORY, history)
-        write_json(self.facts, figures | (more or {"epochs": len(history)}))
+        figures = {f"validation_{name}": value for name, value in (fitted.start or {}).items()}
+        if taken:
+            figures = dict(zip(loop.HISTORY[1:], rows[taken - 1][1:], strict=True))
+        marked = [(*row, int(number == taken)) for number, row in enumerate(rows, start=1)]
+        write_csv(self.history, (*loop.HISTORY, "taken"), marked)
+        noted = more or {"epochs": len(rows)}
+        write_json(self.facts, figures | noted | {"taken": taken})
 
     def write(
         self,
         classifier: keras.Model,
         facts: cache.Facts,
         average_views: bool,
-        history: loop.Rows,
+        fitted: loop.Fitted,
         **more: float,
     ) -> None:
         """Write everything, when the training has ended.
@@ -62,8 +66,8 @@ class Results:
             classifier: the whole model.
             facts: what is cached.
             average_views: whether the exported model predicts with the mean over symmetric views.
-            history: a row an epoch, the columns of `loop.HISTORY`.
-            more: what to note beside the figures of the last epoch.
+            fitted: what the training gave.
+            more: what to note beside the figures of the epoch that was taken.
         """
         saving.save(classifier, self.model)
         averaged: Sequence[tuple[int, bool, bool]] = [IDENTITY]
@@ -81,9 +85,9 @@ class Results:
         trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
         variables = len(classifier.trainable_weights)
         self.show(
-            history,
+            fitted,
             **more,
-            epochs=len(history),
+            epochs=len(fitted.rows),
             parameters=parameters,
             trainable_parameters=trainable,
             trainable_variables=variables,

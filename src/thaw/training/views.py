@@ -4,6 +4,7 @@ import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -24,6 +25,23 @@ Numbers = NDArray[np.int64]
 Reader = Callable[[Numbers, Numbers], Any]
 
 
+@dataclass(frozen=True)
+class Soft:
+    """Labels as shares of classes: (N, 1) of the second of two, or (N, classes)."""
+
+    classes: int
+    smoothing: float = 0.0  # of each label, spread over all classes
+    mixup: float = 0.0  # of the Beta distribution that a batch is mixed by; 0: not mixed
+
+    def shares(self, labels: NDArray[np.int64]) -> Array:
+        """Of class numbers (N, 1)."""
+        if self.classes == 2:
+            hard = labels.astype(np.float32)
+        else:
+            hard = np.eye(self.classes, dtype=np.float32)[labels[:, 0]]
+        return hard * np.float32(1 - self.smoothing) + np.float32(self.smoothing / self.classes)
+
+
 class Views(keras.utils.PyDataset):
     """Batches of pictures in an order that is drawn anew each epoch.
 
@@ -40,6 +58,7 @@ class Views(keras.utils.PyDataset):
         weights: NDArray[np.float32] | None = None,
         seed: int | None = None,
         first_epoch: int = 0,
+        soft: Soft | None = None,
     ) -> None:
         """Draw from `read`.
 
@@ -51,6 +70,7 @@ class Views(keras.utils.PyDataset):
             weights: (pictures,) of the loss; None for ones.
             seed: of the order; None to keep the pictures' own, as in validation.
             first_epoch: where the order and the views go on from.
+            soft: how labels become shares of classes; None for class numbers.
         """
         # Two workers: with one, Keras reads through a tf.data pipeline that tunes itself, and each
         # epoch's end would wait for the tuner to wake, up to a minute.
@@ -61,6 +81,7 @@ class Views(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._views = views
         self._seed = seed
+        self._soft = soft
         self._error: BaseException | None = None
         self._start(first_epoch)
 
@@ -82,14 +103,30 @@ class Views(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self._labels) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.int64], Array]:
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[Any], Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         try:
             batch = self._read(rows, self._turn[rows])
         except BaseException as error:
             self._error = error
             raise
-        return batch, self._labels[rows, None], self._weights[rows]
+        labels, weights = self._labels[rows, None], self._weights[rows]
+        if self._soft is None:
+            return batch, labels, weights
+        shares = self._soft.shares(labels)
+        if not self._soft.mixup:
+            return batch, shares, weights
+        generator = augmentation.random("mixup", self._seed, self._epoch, index)
+        part = np.float32(generator.beta(self._soft.mixup, self._soft.mixup))
+
+        def mixed(values: Array) -> Array:
+            return part * values + (1 - part) * values[::-1]
+
+        if isinstance(batch, dict):
+            batch = {name: mixed(values) for name, values in batch.items()}
+        else:
+            batch = mixed(batch)
+        return batch, mixed(shares), mixed(weights)
 
     @contextmanager
     def own_errors(self) -> Iterator[None]:
