@@ -24,6 +24,8 @@ fine_tune_at: 100
 resize: stretch
 positive: null
 average_views: false
+select: loss
+patience: 3
 class_weight: none
 batch_size: 32
 seed: 1
@@ -56,6 +58,12 @@ fine_tune:
   schedule: constant
   epochs: 3
   batch_norm: frozen
+  warmup: 0
+  layer_decay: 0.8
+  clip: 1
+  ema: 0.99
+  label_smoothing: 0.1
+  mixup: 0.2
 """
 NOT_TEXT = ["''", "3", "[elpv]", "true", "null"]
 NOT_SHARE = ["0", "1", "-0.2", "1.5", ".nan", ".inf", "true", "some", "nan", "[0.2]"]
@@ -85,6 +93,8 @@ WRONG = {
     "average_views": NOT_BOOLEAN,
     "positive": ["''", "3", "[ok]", "true", "no"],
     "class_weight": ["equal", "null", "1", "true"],
+    "select": ["best", "null", "1", "true"],
+    "patience": ["0", "-1", "1.5", "'3'", "true", "some"],
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
     "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],
     "tensorboard": NOT_BOOLEAN,
@@ -124,6 +134,12 @@ WRONG = {
     "fine_tune.schedule": ["step", "null", "1", "true"],
     "fine_tune.epochs": NOT_EPOCHS,
     "fine_tune.batch_norm": ["true", "false", "null", "frozn"],
+    "fine_tune.warmup": ["-1", "1001", ".nan", "true", "null", "one"],
+    "fine_tune.layer_decay": ["0", "1.1", "-0.8", ".nan", "true", "null", "some"],
+    "fine_tune.clip": ["0", "-1", ".nan", ".inf", "true", "one"],
+    "fine_tune.ema": NOT_BELOW_1,
+    "fine_tune.label_smoothing": NOT_BELOW_1,
+    "fine_tune.mixup": ["-0.1", "11", ".nan", "true", "null", "some"],
 }
 NUMBERS = [
     "split.held_out",
@@ -138,6 +154,12 @@ NUMBERS = [
     "fine_tune.learning_rate",
     "fine_tune.weight_decay",
     "fine_tune.momentum",
+    "fine_tune.warmup",
+    "fine_tune.layer_decay",
+    "fine_tune.clip",
+    "fine_tune.ema",
+    "fine_tune.label_smoothing",
+    "fine_tune.mixup",
 ]
 
 

@@ -51,6 +51,14 @@ VALUES: dict[str, list[Any]] = {
     "fine_tune.schedule": ["constant", "cosine"],
     "fine_tune.epochs": [1, 2],
     "fine_tune.batch_norm": ["frozen", "trained"],
+    "fine_tune.warmup": [0.0, 1.0],
+    "fine_tune.layer_decay": [1.0, 0.8],
+    "fine_tune.clip": [None, 1.0],
+    "fine_tune.ema": [0.0, 0.9],
+    "fine_tune.label_smoothing": [0.0, 0.1],
+    "fine_tune.mixup": [0.0, 0.2],
+    "select": ["loss", "last", "f1"],
+    "patience": [None, 1],
     "batch_size": [8, 16],
     "class_weight": ["none", "balanced"],
     "threads": [1, 2],
@@ -98,7 +106,7 @@ def head_layers(spec: str, standardized: bool) -> str:
 @functools.cache
 def optimizer(how: loop.Optimization) -> str:
     config = loop.optimizer_of(how).get_config() | {"name": how.optimizer}
-    return f"{config} {how.schedule} {how.epochs}"
+    return f"{config} {how.schedule} {how.epochs} {how.warmup}"
 
 
 def outcome(params: Params) -> list[Any]:
@@ -113,6 +121,7 @@ def outcome(params: Params) -> list[Any]:
     drawn = ["each epoch anew"] if cached == 0 else [drawing.count]
     views = [*drawn, drawing.symmetries, drawing.rotation]
     found: list[Any] = [graph.name, params.class_weight, params.head.classifier]
+    chosen = [params.select, params.patience if params.select != "last" else None]
     found.append(drawing.symmetries if params.average_views else [(0, False, False)])
     whole = head_layers(known, params.head.standardize or linear)
     trainings = [params.threads, params.batch_size, params.tensorboard, views]
@@ -124,13 +133,15 @@ def outcome(params: Params) -> list[Any]:
     else:
         found.append(whole)
         if params.head.epochs:
-            found += [optimizer(plain(loop.Optimization, params.head)), trainings]
+            found += [optimizer(plain(loop.Optimization, params.head)), trainings, chosen]
     found.append(params.fine_tune_at)
     if thawed is not None:
         above = list(zip(graph.kinds, range(len(graph.kinds)), strict=True))
         other = any(k == "Dropout" or (k == "BatchNormalization" and i >= thawed) for k, i in above)
         found += [optimizer(plain(loop.Optimization, params.fine_tune)), trainings, cached, whole]
         found.append(params.fine_tune.batch_norm if other else None)
+        tuned = params.fine_tune
+        found += [tuned.layer_decay, tuned.label_smoothing, tuned.mixup, chosen]
     else:
         found.append("pixels" if cached == 0 else "a layer")
     return found

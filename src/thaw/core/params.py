@@ -216,9 +216,12 @@ def settings(params: Params) -> str:
 
 
 def plain(kind: type[Plain], group: Group) -> Plain:
-    """Make a dataclass of the library from a group whose fields have the same names."""
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: getattr(group, name) for name in names})
+    """Make a dataclass of the library from a group whose fields have the same names.
+
+    A field that the group hasn't keeps its default.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in group if name in names})
 
 
 def _sentence(location: tuple[int | str, ...], kind: str, values: Mapping[str, Any]) -> str:
