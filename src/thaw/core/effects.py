@@ -57,12 +57,12 @@ class Idle:
 def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     """All parameters that do nothing with these values of the others.
 
+    But for `network`, whose options other networks refuse, and `split`, of which the dataset's
+    parts decide.
+
     Args:
         params: as in `params.yaml`.
         drawing: the group `augment` with the preset's values filled in.
-
-    But for `network`, whose options other networks refuse, and `split`, of which the dataset's
-    parts decide.
     """
     head = params.head
     linear = head.classifier != "dense"
