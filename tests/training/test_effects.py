@@ -249,6 +249,19 @@ def test_what_does_nothing_is_told(changes: dict[str, Any], told: list[str]) -> 
     assert effects.notes(params, drawing(params)) == told
 
 
+def test_a_preset_of_which_nothing_that_counts_is_taken_is_told() -> None:
+    """A linear head on live views reads the pictures themselves, and predicts with symmetries."""
+    params = parse(OWN)
+    given = {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels",
+             "augment.preset": "photo", "augment.flip": "both"}  # fmt: skip
+    for name, value in given.items():
+        params = changed(params, name, value)
+    for turns, told in ((None, False), (True, True)):
+        run = changed(params, "augment.quarter_turns", turns)
+        lines = effects.notes(run, drawing(run))
+        assert any(line.startswith("augment.preset does nothing") for line in lines) == told
+
+
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
 @pytest.mark.parametrize("turns", [False, True])
 def test_as_many_symmetries_are_told_as_there_are(flip: str, turns: bool) -> None:
