@@ -5,7 +5,7 @@
         --set 'fine_tune={optimizer: rmsprop, learning_rate: 0.00001, schedule: constant, epochs: 4,
                batch_norm: frozen}'
     python benchmarks/sweep.py --name sweep-elpv --at null 143 116 100 72 \\
-        --set 'augment={views: 4, flip: both, quarter_turns: true, rotation: 0.0}' \\
+        --set 'augment={preset: symmetric, views: 4}' \\
         --set 'cache={layer: block_4_add, bottleneck: blocks}' \\
         --set 'fine_tune={optimizer: adam, learning_rate: 0.00001, schedule: cosine, epochs: 2,
                batch_norm: frozen}'

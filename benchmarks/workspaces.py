@@ -101,7 +101,7 @@ def vgg16(params: Params) -> Params:
     return params | {
         "base_model": "VGG16",
         "image_size": 150,
-        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        "augment": dict.fromkeys(params["augment"]) | {"preset": "none", "views": 1},
         "cache": {"layer": "block4_pool", "bottleneck": "full"},
         "head": params["head"]
         | {"pooling": "flatten", "hidden": [256], "dropout": 0.5, "epochs": 1},

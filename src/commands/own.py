@@ -4,8 +4,8 @@
     python src own "~/my photos (2024)" [--name first-try] [batch_size=16 seed=2]
 
 SOURCE is a folder, an archive or an address, as it is, without any quoting but the shell's. It runs
-as an experiment, here, with augmentation that suits photographs: params.yaml then says all that it
-ran with. `python src undo` is the way back.
+as an experiment, here, with `augment.preset: photo`: params.yaml then says all that it ran with.
+`python src undo` is the way back.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from thaw.core import params
 from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError
 from thaw.files import catalogues, fetching
+from thaw.pictures import presets
 from thaw.review import recipes
 
-# Flat pictures may be turned any way, as `elpv`'s are; photographs have an upper side.
-PHOTOGRAPHS = {"augment": {"flip": "horizontal", "quarter_turns": False, "rotation": 0.1}}
+# The whole preset: no value that was set for other pictures stays.
+PHOTOGRAPHS = {"augment": dict.fromkeys(presets.OFF) | {"preset": "photo"}}
 
 
 def arguments() -> argparse.Namespace:

@@ -16,6 +16,7 @@ from thaw.core import effects
 from thaw.core.errors import ThawError
 from thaw.files import fetching, listing
 from thaw.files.serialize import write_json, write_text
+from thaw.pictures import presets
 
 LOOK = """\
 # Written by stage `check`: it looks in every run whether what a path points at has changed.
@@ -33,7 +34,8 @@ stages:
 
 def main() -> None:
     params = workspace.read_params()
-    for line in effects.notes(params):
+    drawing = presets.fill(params.augment.model_dump())
+    for line in effects.notes(params, drawing):
         print(f"note: {line}")
     given = {
         "source": workspace.source_given(params),

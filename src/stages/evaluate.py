@@ -12,13 +12,13 @@ import pandas as pd
 
 import workspace
 from thaw.core.errors import ThawError
-from thaw.core.params import plain
 from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
 from thaw.evaluation import comparison, metrics, record
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
+from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation
 
 FILES = {"head": workspace.MODELS / "head.onnx", "fine_tuned": workspace.MODELS / "model.onnx"}
@@ -116,7 +116,7 @@ def main() -> None:
         gallery.Source(
             workspace.IMAGES,
             params.resize,
-            plain(Augmentation, params.augment),
+            Augmentation(**presets.fill(params.augment.model_dump())),
             params.seed,
             params.bit_depth,
         ),

@@ -7,7 +7,7 @@ from thaw.core.params import plain
 from thaw.features import cache
 from thaw.files import tables
 from thaw.networks import backbones, onnx_export, scratch
-from thaw.pictures import sessions
+from thaw.pictures import presets, sessions
 from thaw.pictures.augmentation import Augmentation
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         boundary_name=base.layers[boundary].name if boundary else "pixels",
         bottleneck=params.cache.bottleneck,
         classes=workspace.read_dataset()["classes"],
-        augmentation=plain(Augmentation, params.augment),
+        augmentation=Augmentation(**presets.fill(params.augment.model_dump())),
         seed=params.seed,
         feature_layer=cut,
         bit_depth=params.bit_depth,

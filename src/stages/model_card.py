@@ -7,12 +7,13 @@ from typing import Any
 import yaml
 
 import workspace
-from thaw.core.params import Params, plain
+from thaw.core.params import Params
 from thaw.drawing import card, summary
 from thaw.drawing.markdown import code, place
 from thaw.evaluation.record import TITLES, Evaluation
 from thaw.files import catalogues
 from thaw.files.serialize import write_text
+from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation
 
 FILES = ("model.keras", "model.onnx")
@@ -55,11 +56,9 @@ def logits(classes: list[str]) -> str:
 
 
 def averaged(params: Params) -> str:
-    count = len(plain(Augmentation, params.augment).symmetries)
-    kinds = {
-        "flips": params.augment.flip != "none",
-        "quarter turns": params.augment.quarter_turns,
-    }
+    drawing = Augmentation(**presets.fill(params.augment.model_dump()))
+    count = len(drawing.symmetries)
+    kinds = {"flips": drawing.flip != "none", "quarter turns": drawing.quarter_turns}
     views = " and ".join(kind for kind, drawn in kinds.items() if drawn)
     if not params.average_views or count == 1:
         return "The figures below are of these logits."
@@ -101,6 +100,7 @@ def main() -> None:
     shown = [model for model in SHOWN if model in tested.compared]
     source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
     chosen = params.model_dump(exclude={"cores"})
+    chosen["augment"] |= presets.fill(chosen["augment"])
     chosen = {name: place(each) for name, each in chosen.items()}
     text = card.render(
         {

@@ -51,6 +51,8 @@ def test_a_recipe_fits_the_parameters_there_are(name: str) -> None:
     merged = recipes.merge(DEFAULTS, found.params)
     params.parse(merged)
     assert found.measured != "not yet"
+    # A preset or a value set in params.yaml would be drawn beside the recipe's.
+    assert set(found.params["augment"]) == set(DEFAULTS["augment"])
     assert merged["dataset"] in catalogues.names(ROOT / "datasets")
 
 

@@ -33,7 +33,17 @@ threads: 2
 tensorboard: false
 cores: null
 split: {held_out: null, test: null}
-augment: {views: 8, flip: both, quarter_turns: true, rotation: 0.0}
+augment:
+  preset: photo
+  views: 8
+  flip: both
+  quarter_turns: true
+  rotation: 0.0
+  shift: 0.1
+  area: 0.8
+  brightness: 0.1
+  contrast: 0.1
+  saturation: 0.1
 cache: {layer: block_10_project_BN, bottleneck: pooled}
 head:
   classifier: dense
@@ -105,9 +115,15 @@ WRONG = {
     "split.test": NOT_SHARE,
     "augment": NOT_GROUP,
     "augment.views": ["0", "65", "-1", "1.5", "'8'", "true", "null"],
-    "augment.flip": ["sideways", "true", "null", "2"],
-    "augment.quarter_turns": NOT_BOOLEAN,
-    "augment.rotation": ["-0.1", "0.51", ".nan", "true", "some", "null"],
+    "augment.preset": ["photos", "null", "true", "1"],
+    "augment.flip": ["sideways", "true", "2"],
+    "augment.quarter_turns": NOT_BOOLEAN[:-1],
+    "augment.rotation": ["-0.1", "0.51", ".nan", "true", "some"],
+    "augment.shift": ["-0.1", "0.51", ".nan", "true", "some"],
+    "augment.area": ["0", "-0.5", "1.1", ".nan", "true", "some"],
+    "augment.brightness": NOT_BELOW_1[:-1],
+    "augment.contrast": NOT_BELOW_1[:-1],
+    "augment.saturation": NOT_BELOW_1[:-1],
     "cache": NOT_GROUP,
     "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
     "cache.bottleneck": ["none", "null", "1", "true"],
@@ -145,6 +161,11 @@ NUMBERS = [
     "split.held_out",
     "split.test",
     "augment.rotation",
+    "augment.shift",
+    "augment.area",
+    "augment.brightness",
+    "augment.contrast",
+    "augment.saturation",
     "head.dropout",
     "network.l2",
     "head.l2",
@@ -286,6 +307,10 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("weights", "random:7"),
         ("network.l2", "1"),
         ("augment.rotation", "0.5"),
+        ("augment.flip", "null"),
+        ("augment.quarter_turns", "null"),
+        ("augment.area", "1"),
+        ("augment.brightness", "null"),
         ("seed", "4294967295"),
     ],
 )

@@ -275,12 +275,17 @@ def test_facts_that_are_damaged_are_a_sentence(tmp_path: Path, content: bytes) -
         cache.read_facts(tmp_path)
 
 
-@pytest.mark.parametrize("augmentation", [FLIPS, Augmentation(1, "none", False, 0.0)])
+@pytest.mark.parametrize(
+    "augmentation",
+    [FLIPS, Augmentation(1, "none", False, 0.0), Augmentation(2, "none", False, 0.0, area=0.5)],
+)
 def test_facts_round_trip(tmp_path: Path, augmentation: Augmentation) -> None:
     written = facts("blocks", augmentation)
     cache.write_facts(written, {"train": [1, 0, 1], "validation": []}, tmp_path)
     assert cache.read_facts(tmp_path) == written
-    assert "feature_layer" not in (tmp_path / "features.json").read_text(encoding="utf-8")
+    text = (tmp_path / "features.json").read_text(encoding="utf-8")
+    assert "feature_layer" not in text
+    assert ("area" in text, "shift" in text) == (augmentation.area < 1, False)  # as before these
     cut = replace(written, feature_layer="block_9_add")
     cache.write_facts(cut, {}, tmp_path)
     assert cache.read_facts(tmp_path) == cut

@@ -21,7 +21,7 @@ from helpers import picture, pixels
 from places import SRC
 from thaw.core.errors import ThawError
 from thaw.pictures import decoding
-from thaw.pictures.augmentation import Augmentation, random, rotate, view
+from thaw.pictures.augmentation import Augmentation, affine, random, view
 from thaw.pictures.decoding import BadImageError, content_hash, load, read
 from thaw.pictures.threads import in_threads
 
@@ -526,28 +526,28 @@ def test_random_keys_are_not_run_together():
 @pytest.mark.parametrize("degrees", [-180, -45, 0, 10, 45, 90])
 def test_rotation_keeps_shape_and_has_no_empty_corners(size: int, degrees: float):
     bright = pixels(1, size, size) // 4 + 150
-    found = rotate(bright, degrees)
+    found = np.asarray(affine(bright, degrees))
     assert found.shape == bright.shape
     assert found.dtype == np.uint8
     assert found.min() >= 149  # reflected borders, not black ones
 
 
 def test_no_rotation_is_the_identity():
-    np.testing.assert_array_equal(rotate(SQUARE, 0), SQUARE)
+    np.testing.assert_array_equal(affine(SQUARE, 0), SQUARE)
 
 
 @pytest.mark.parametrize(("degrees", "turns"), [(90, 1), (180, 2), (-90, -1)])
 @pytest.mark.parametrize("size", [24, 25])
 def test_quarter_turn_is_that_of_numpy(degrees: float, turns: int, size: int):
     slope = np.linspace(0, 255, size * size * 3).reshape(size, size, 3).astype(np.uint8)
-    difference = rotate(slope, degrees).astype(int) - np.rot90(slope, turns)
+    difference = np.asarray(affine(slope, degrees), int) - np.rot90(slope, turns)
     assert np.abs(difference).max() <= 2
 
 
 def test_border_is_reflected():
     halves = np.zeros((32, 32, 3), dtype=np.uint8)
     halves[:, 16:] = 200  # dark left, bright right: so are the corners after a small turn
-    found = rotate(halves, 20)
+    found = np.asarray(affine(halves, 20))
     assert found[[0, -1], 0].max() == 0
     assert found[[0, -1], -1].min() == 200
 

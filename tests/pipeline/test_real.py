@@ -13,12 +13,13 @@ import yaml
 
 import warm
 from places import ROOT
+from runs import NO_VIEWS
 
 STANDIN = ROOT.parent / "shared" / "data" / "cats_and_dogs_standin.zip"
 SMALL = {
     "image_size": 160,
     "average_views": False,
-    "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
+    "augment": NO_VIEWS | {"views": 2, "flip": "horizontal"},
     "cache": {"layer": "block_10_project_BN", "bottleneck": "blocks"},
 }
 

@@ -19,7 +19,7 @@ from PIL import Image
 import workspace
 from helpers import cifar_files, picture, pixels
 from places import SRC
-from runs import SMALL, Run
+from runs import NO_VIEWS, Run
 from stages import fine_tune, train_head
 from thaw.core.errors import ThawError
 from thaw.evaluation import inference
@@ -72,8 +72,8 @@ def test_everything_thawed(run: Run) -> None:
 
 
 def test_cached_pixels_give_live_views(run: Run) -> None:
-    turned = SMALL["augment"] | {"rotation": 0.2}
-    printed = run.stages(*FEATURES_ON, cache=PIXELS, augment=turned, fine_tune_at="conv_pw_4")
+    photo = NO_VIEWS | {"preset": "photo"}
+    printed = run.stages(*FEATURES_ON, cache=PIXELS, augment=photo, fine_tune_at="conv_pw_4")
     assert "cached: pixels; views are drawn anew each epoch" in printed
     assert "slower" not in printed
     stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
@@ -92,13 +92,13 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
     pictures = np.load(run.folder / "data/features/validation_boundary.npy")
     np.testing.assert_array_equal(kept, pictures[: len(kept), 0])
     first = run.losses("head")
-    run.stages("train_head", cache=PIXELS, augment=turned)
+    run.stages("train_head", cache=PIXELS, augment=photo)
     np.testing.assert_array_equal(run.losses("head"), first)
 
 
 def test_without_augmentation_pixels_and_features_train_alike(run: Run) -> None:
     same = {
-        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        "augment": NO_VIEWS,
         # The order of fine-tuning goes on from the head's where views are live: let it not count.
         "fine_tune": run.params["fine_tune"] | {"learning_rate": 1e-9},
         "fine_tune_at": "conv_pw_4",
@@ -180,7 +180,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "initializer": "he_uniform",
             "batch_norm": True,
         },
-        "augment": {"views": 1, "flip": "none", "quarter_turns": False, "rotation": 0.0},
+        "augment": NO_VIEWS,
         "cache": {"layer": "pixels", "bottleneck": "pooled"},
         "fine_tune_at": 0,
     }

@@ -17,7 +17,9 @@ import yaml
 from helpers import folders
 from places import ROOT
 from thaw.networks import backbones
+from thaw.pictures import presets
 
+NO_VIEWS = dict.fromkeys(presets.OFF) | {"preset": "none", "views": 1}
 SMALL = {
     "dataset": "folder",
     "base_model": "MobileNet",
@@ -26,7 +28,7 @@ SMALL = {
     "fine_tune_at": "conv_pw_4",
     "image_size": 32,
     "average_views": False,
-    "augment": {"views": 2, "flip": "horizontal", "quarter_turns": False, "rotation": 0.0},
+    "augment": NO_VIEWS | {"views": 2, "flip": "horizontal"},
     "batch_size": 8,
 }
 

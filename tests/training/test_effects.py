@@ -5,6 +5,7 @@ For each pair of parameters: one is changed in a run where the other has each of
 
 import thaw.networks.quiet  # noqa: F401
 
+import dataclasses
 import functools
 import json
 from collections.abc import Iterator
@@ -18,15 +19,22 @@ from places import ROOT
 from thaw.core import consistency, effects
 from thaw.core.errors import ThawError
 from thaw.core.params import Params, parse, plain
+from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import heads, loop
 
 OWN = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 VALUES: dict[str, list[Any]] = {
+    "augment.preset": ["none", "symmetric", "photo"],
     "augment.views": [1, 2],
     "augment.flip": ["none", "horizontal"],
     "augment.quarter_turns": [False, True],
     "augment.rotation": [0.0, 0.2],
+    "augment.shift": [0.0, 0.1],
+    "augment.area": [1.0, 0.5],
+    "augment.brightness": [0.0, 0.1],
+    "augment.contrast": [0.0, 0.1],
+    "augment.saturation": [0.0, 0.1],
     "average_views": [False, True],
     "base_model": ["MobileNetV2", "VGG16", "EfficientNetB0"],
     "cache.layer": ["pixels", 1, 9],
@@ -87,6 +95,10 @@ def changed(params: Params, name: str, value: Any) -> Params:
     return params.model_copy(update={group: value})
 
 
+def drawing(params: Params) -> dict[str, Any]:
+    return presets.fill(params.augment.model_dump())
+
+
 def sound(params: Params) -> bool:
     """Whether parameters go together."""
     try:
@@ -111,18 +123,17 @@ def optimizer(how: loop.Optimization) -> str:
 
 def outcome(params: Params) -> list[Any]:
     """All that the models follow from, as the stages make it of the parameters."""
-    drawing = plain(Augmentation, params.augment)
+    drawn = Augmentation(**drawing(params))
     linear = params.head.classifier != "dense"
     graph, _, cached, thawed = consistency.layers(params)
     spec = plain(heads.HeadSpec, params.head).__dict__
     if linear:
         spec = spec | {"initializer": "overwritten"}  # the weights are those that were fitted
     known = json.dumps(spec | {"initializer": "zeros" if linear else spec["initializer"]})
-    drawn = ["each epoch anew"] if cached == 0 else [drawing.count]
-    views = [*drawn, drawing.symmetries, drawing.rotation]
+    views = [dataclasses.replace(drawn, views=0 if cached == 0 else drawn.count), drawn.symmetries]
     found: list[Any] = [graph.name, params.class_weight, params.head.classifier]
     chosen = [params.select, params.patience if params.select != "last" else None]
-    found.append(drawing.symmetries if params.average_views else [(0, False, False)])
+    found.append(drawn.symmetries if params.average_views else [(0, False, False)])
     whole = head_layers(known, params.head.standardize or linear)
     trainings = [params.threads, params.batch_size, params.tensorboard, views]
     if linear:
@@ -177,7 +188,7 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
         found = [outcome(run) for run in runs]
         counts = any(each != found[0] for each in found)
         for run in runs:
-            idle = any(name in each.names for each in effects.idle(run))
+            idle = any(name in each.names for each in effects.idle(run, drawing(run)))
             assert idle != counts, f"{name} with {told}"
             seen.add(counts)
     assert seen
@@ -205,10 +216,35 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
         ),
         (
             {"augment.views": 16},
-            ["augment.views: 16 does what 8 would here (augment.rotation: 0, augment.flip: both, "
-             "augment.quarter_turns: true)"],
+            ["augment.views: 16 does what 8 would here (augment.flip: both, "
+             "augment.quarter_turns: true, nothing else of augment)"],
         ),
         ({"augment.views": 16, "augment.rotation": 0.1}, []),
+        ({"augment.views": 16, "augment.area": 0.9}, []),
+        ({"augment.preset": "none", "augment.views": 1, "average_views": False}, []),
+        (
+            {"augment.preset": "none", "average_views": False},
+            ["augment.views does nothing here (nothing else of augment is on)"],
+        ),
+        ({"augment.views": 16, "augment.preset": "photo"}, []),
+        (
+            {f"augment.{name}": value for name, value in presets.PRESETS["photo"].items()},
+            ["augment.preset does nothing here (nothing else of augment is null)"],
+        ),
+        (
+            {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels",
+             "augment.preset": "photo", "augment.shift": 0.1, "head.dropout": 0.0},
+            [
+                "head.optimizer, head.learning_rate, head.schedule, head.epochs do nothing here "
+                "(head.classifier: svm)",
+                "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, "
+                "fine_tune.epochs do nothing here (fine_tune_at: null)",
+                "augment.views does nothing here (cache.layer: pixels, so each is drawn anew)",
+                "augment.rotation, augment.shift, augment.area, augment.brightness, "
+                "augment.contrast, augment.saturation do nothing here (cache.layer: pixels, "
+                "head.classifier: svm, fine_tune_at: null)",
+            ],
+        ),
         (
             {"base_model": "VGG16", "cache.layer": 10, "fine_tune_at": 15,
              "fine_tune.batch_norm": "trained"},
@@ -221,17 +257,32 @@ def test_what_does_nothing_is_told(changes: dict[str, Any], told: list[str]) -> 
     params = parse(OWN)
     for name, value in changes.items():
         params = changed(params, name, value)
-    assert effects.notes(params) == told
+    assert effects.notes(params, drawing(params)) == told
+
+
+def test_a_preset_of_which_nothing_that_counts_is_taken_is_told() -> None:
+    """A linear head on live views reads the pictures themselves, and predicts with symmetries."""
+    params = parse(OWN)
+    given = {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels",
+             "augment.preset": "photo", "augment.flip": "both"}  # fmt: skip
+    for name, value in given.items():
+        params = changed(params, name, value)
+    for turns, told in ((None, False), (True, True)):
+        run = changed(params, "augment.quarter_turns", turns)
+        lines = effects.notes(run, drawing(run))
+        assert any(line.startswith("augment.preset does nothing") for line in lines) == told
 
 
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
 @pytest.mark.parametrize("turns", [False, True])
 def test_as_many_symmetries_are_told_as_there_are(flip: str, turns: bool) -> None:
     params = changed(changed(parse(OWN), "augment.flip", flip), "augment.quarter_turns", turns)
-    count = len(plain(Augmentation, params.augment).symmetries)
+    count = len(Augmentation(**drawing(params)).symmetries)
     for views, told in ((count, False), (count + 1, True)):
-        lines = effects.notes(changed(params, "augment.views", views))
-        assert any(f"does what {count} would" in line for line in lines) == told
+        params = changed(params, "augment.views", views)
+        lines = effects.notes(params, drawing(params))
+        said = f"does what {count} would" if count > 1 else "augment.views does nothing"
+        assert any(said in line for line in lines) == told
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Which parameters count when: those that do nothing are told, and nobody waits for an effect."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,22 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "fine_tune.label_smoothing": 0.0,
     "fine_tune.mixup": 0.0,
     "select": "loss",
+    "augment.preset": "none",
+    "augment.views": 1,
     "augment.flip": "none",
     "augment.quarter_turns": False,
     "augment.rotation": 0.0,
+    "augment.shift": 0.0,
+    "augment.area": 1.0,
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "augment.saturation": 0.0,
     "tensorboard": False,
     "threads": 2,
 }
 TUNED = ("warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
+SYMMETRIES = ("flip", "quarter_turns")
+DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation")  # for each view anew
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")
 
 
@@ -45,18 +54,21 @@ class Idle:
     because: str
 
 
-def idle(params: Params) -> Iterator[Idle]:
+def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     """All parameters that do nothing with these values of the others.
 
     But for `network`, whose options other networks refuse, and `split`, of which the dataset's
     parts decide.
+
+    Args:
+        params: as in `params.yaml`.
+        drawing: the group `augment` with the preset's values filled in.
     """
-    head, augment = params.head, params.augment
+    head = params.head
     linear = head.classifier != "dense"
     classifier = f"head.classifier: {head.classifier}"
     kept = params.fine_tune_at is None
     live = params.cache.layer in ("pixels", 0)
-    turned = augment.flip != "none" or augment.quarter_turns
     if linear:
         own = (*BY_OPTIMIZER, "epochs", "standardize", "initializer", "batch_norm")
         yield Idle(_of("head", *own), classifier)
@@ -85,15 +97,23 @@ def idle(params: Params) -> Iterator[Idle]:
             yield Idle((f"{group}.weight_decay",), because)
         if values.optimizer not in ("rmsprop", "sgd"):
             yield Idle((f"{group}.momentum",), because)
+    asked = [n for n in (*SYMMETRIES, *DRAWN) if getattr(params.augment, n) is None]
+    because = "nothing else of augment is null"
     if live:
         yield Idle(("augment.views",), f"cache.layer: {params.cache.layer}, so each is drawn anew")
         if linear and kept:
             because = f"cache.layer: {params.cache.layer}, {classifier}, fine_tune_at: null"
-            yield Idle(("augment.rotation",), because)
+            yield Idle(_of("augment", *DRAWN), because)
+            asked = [name for name in asked if name in SYMMETRIES]
             if not params.average_views:
                 because += ", average_views: false"
-                yield Idle(_of("augment", "flip", "quarter_turns"), because)
-    if not turned:
+                yield Idle(_of("augment", *SYMMETRIES), because)
+                asked = []
+    if not asked:  # the preset for any value
+        yield Idle(("augment.preset",), because)
+    if _symmetries(drawing) == 1:
+        if not live and _only_symmetries(drawing):
+            yield Idle(("augment.views",), "nothing else of augment is on")
         yield Idle(("average_views",), "augment.flip: none, augment.quarter_turns: false")
 
 
@@ -101,18 +121,18 @@ def _of(group: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{group}.{name}" for name in names)
 
 
-def notes(params: Params) -> list[str]:
-    """What is to be told of parameters that do nothing, a sentence a reason."""
-    values = _values(params.model_dump())
+def notes(params: Params, drawing: Mapping[str, Any]) -> list[str]:
+    """What is to be told of parameters that do nothing, a sentence a reason; see `idle`."""
+    values = _values(params.model_dump()) | {f"augment.{n}": v for n, v in drawing.items()}
     told: set[str] = set()
     lines = []
-    for each in idle(params):
+    for each in idle(params, drawing):
         names = [n for n in each.names if n not in told and OFF.get(n) != values[n]]
         told.update(each.names)
         if names:
             does = "does" if len(names) == 1 else "do"
             lines.append(f"{', '.join(names)} {does} nothing here ({each.because})")
-    return lines + list(_partly(params))
+    return lines + list(_partly(params, drawing))
 
 
 def split_notes(held_out: float | None, test: float | None, parts: Collection[str]) -> list[str]:
@@ -125,15 +145,15 @@ def split_notes(held_out: float | None, test: float | None, parts: Collection[st
     ]
 
 
-def _partly(params: Params) -> Iterator[str]:
+def _partly(params: Params, drawing: Mapping[str, Any]) -> Iterator[str]:
     """Of parameters of which not every value does something else."""
-    augment = params.augment
+    views, count = params.augment.views, _symmetries(drawing)
     live = params.cache.layer in ("pixels", 0)
-    if augment.rotation == 0 and not live and augment.views > (count := _symmetries(params)):
-        turns = str(augment.quarter_turns).lower()
+    if _only_symmetries(drawing) and not live and views > count > 1:
+        turns = str(drawing["quarter_turns"]).lower()
         yield (
-            f"augment.views: {augment.views} does what {count} would here (augment.rotation: 0, "
-            f"augment.flip: {augment.flip}, augment.quarter_turns: {turns})"
+            f"augment.views: {views} does what {count} would here (augment.flip: "
+            f"{drawing['flip']}, augment.quarter_turns: {turns}, nothing else of augment)"
         )
     if params.fine_tune_at is None and not live:
         yield (
@@ -142,9 +162,13 @@ def _partly(params: Params) -> Iterator[str]:
         )
 
 
-def _symmetries(params: Params) -> int:
-    flip, turns = params.augment.flip, params.augment.quarter_turns
-    if turns:
+def _only_symmetries(drawing: Mapping[str, Any]) -> bool:
+    return all(drawing[name] == OFF[f"augment.{name}"] for name in DRAWN)
+
+
+def _symmetries(drawing: Mapping[str, Any]) -> int:
+    flip = drawing["flip"]
+    if drawing["quarter_turns"]:
         return 4 if flip == "none" else 8
     return {"none": 1, "both": 4}.get(flip, 2)
 

@@ -26,6 +26,7 @@ Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
 Name = Annotated[str, Field(min_length=1)]
+SPREAD = "the largest change, a number from 0 to below 1, or null for the preset's"
 
 
 class Group(BaseModel):
@@ -50,14 +51,32 @@ class Split(Group):
 
 
 class Augment(Group):
+    preset: Literal["none", "symmetric", "photo"] = Field(description="none, symmetric or photo")
     views: int = Field(ge=1, le=64, description="a whole number of views of each picture, 1 to 64")
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
-        description="none, horizontal, vertical or both"
+    flip: Literal["none", "horizontal", "vertical", "both"] | None = Field(
+        description="none, horizontal, vertical or both, or null for the preset's"
     )
-    quarter_turns: bool = Field(description="true or false")
-    rotation: Number = Field(
-        ge=0, le=0.5, description="the largest rotation as a share of a full turn, 0 to 0.5"
+    quarter_turns: bool | None = Field(description="true or false, or null for the preset's")
+    rotation: Number | None = Field(
+        ge=0,
+        le=0.5,
+        description="the largest rotation as a share of a full turn, 0 to 0.5, or null for the "
+        "preset's",
     )
+    shift: Number | None = Field(
+        ge=0,
+        le=0.5,
+        description="the largest shift as a share of the side, 0 to 0.5, or null for the preset's",
+    )
+    area: Number | None = Field(
+        gt=0,
+        le=1,
+        description="the smallest share of the picture's area in a view, above 0 to 1, or null for "
+        "the preset's",
+    )
+    brightness: Number | None = Field(ge=0, lt=1, description=SPREAD)
+    contrast: Number | None = Field(ge=0, lt=1, description=SPREAD)
+    saturation: Number | None = Field(ge=0, lt=1, description=SPREAD)
 
 
 class Cache(Group):
@@ -186,7 +205,7 @@ class Params(Group):
         description="a whole number of processor cores from 1, or null for all there are"
     )
     split: Split = Field(description="the group of split.held_out and split.test")
-    augment: Augment = Field(description="the group of augment.views, augment.flip and so on")
+    augment: Augment = Field(description="the group of augment.preset, augment.views and so on")
     network: Network = Field(description="the group of network.padding, network.l2 and so on")
     cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")
     head: Head = Field(description="the group of head.pooling, head.dropout and so on")

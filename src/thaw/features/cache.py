@@ -4,7 +4,7 @@ import thaw.networks.quiet  # noqa: F401
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +144,17 @@ def extract(
 
 
 def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
-    """Write `features.json`, without what is None, and each split's labels, (pictures,) int64."""
+    """Write `features.json`, and each split's labels, (pictures,) int64.
+
+    What is None isn't written, nor what of the augmentation is off.
+    """
     for name, values in labels.items():
         with atomic(out / f"{name}_labels.npy") as path:
             np.save(path, np.asarray(values, np.int64), allow_pickle=False)
     known = {name: value for name, value in asdict(facts).items() if value is not None}
+    off = {field.name: field.default for field in fields(Augmentation)}
+    drawn = asdict(facts.augmentation).items()
+    known["augmentation"] = {name: value for name, value in drawn if value != off[name]}
     write_json(out / "features.json", known)
 
 

@@ -1,4 +1,4 @@
-"""Augmented views of a picture: flips, quarter turns, rotations."""
+"""Augmented views of a picture: symmetries, one affine map, a change of colours."""
 
 import hashlib
 import math
@@ -10,19 +10,29 @@ from PIL import Image
 
 from thaw.pictures.decoding import Pixels
 
+GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue, as Pillow weighs them (ITU-R 601)
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """Which random views of a training picture are drawn.
 
-    `rotation` is the largest angle as a share of a full turn, as in
-    `keras.layers.RandomRotation`; borders are filled by reflection, as there.
+    What a view shows is a square, turned by up to `rotation` of a full turn, as in
+    `keras.layers.RandomRotation`, with `area` or more of the picture's area, lying anywhere in it,
+    then moved by up to `shift` of the picture's side across and down. Beyond the borders the
+    picture is reflected. `brightness`, `contrast` and `saturation` are the largest b in a factor
+    from 1 - b to 1 + b.
     """
 
     views: int
     flip: str
     quarter_turns: bool
     rotation: float
+    shift: float = 0.0
+    area: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
 
     @property
     def symmetries(self) -> list[tuple[int, bool, bool]]:
@@ -36,9 +46,23 @@ class Augmentation:
         return list(product(turns, mirrored, inverted))
 
     @property
+    def moves(self) -> bool:
+        """Whether pixels come to lie between pixels."""
+        return self.rotation > 0 or self.shift > 0 or self.area < 1
+
+    @property
+    def recolours(self) -> bool:
+        return self.brightness > 0 or self.contrast > 0 or self.saturation > 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether no view need come back, since numbers are drawn for each."""
+        return self.moves or self.recolours
+
+    @property
     def count(self) -> int:
-        """Different views of each picture: without rotation, no more than there are."""
-        return self.views if self.rotation else min(self.views, len(self.symmetries))
+        """Different views of each picture: of symmetries alone, no more than there are."""
+        return self.views if self.endless else min(self.views, len(self.symmetries))
 
 
 def random(*key: object) -> np.random.Generator:
@@ -53,9 +77,13 @@ def view(pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name
     symmetries = augmentation.symmetries
     order = generator.permutation(len(symmetries))
     turns, mirrored, inverted = symmetries[order[index % len(symmetries)]]
-    if augmentation.rotation:
-        angle = random("angle", seed, name, index).uniform(-360, 360) * augmentation.rotation
-        pixels = rotate(pixels, angle)
+    if augmentation.endless:
+        image = Image.fromarray(pixels)
+        if augmentation.moves:
+            image = _moved(pixels, augmentation, index, seed, name)
+        if augmentation.recolours:
+            image = _recoloured(image, augmentation, index, seed, name)
+        pixels = np.asarray(image)
     return symmetric(pixels, turns, mirrored, inverted)
 
 
@@ -69,20 +97,74 @@ def symmetric(pixels: Pixels, turns: int, mirrored: bool, inverted: bool) -> Pix
     return np.ascontiguousarray(pixels)
 
 
-def rotate(pixels: Pixels, degrees: float) -> Pixels:
-    """Rotate about the centre, bilinear, borders filled by reflection; (S, S, 3) to (S, S, 3)."""
+def _moved(
+    pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name: str
+) -> Image.Image:
+    degrees = random("angle", seed, name, index).uniform(-360, 360) * augmentation.rotation
+    area, *places = random("place", seed, name, index).uniform(size=5)
+    side = math.sqrt(1 - area * (1 - augmentation.area))
+    across, down, shift_across, shift_down = (2 * place - 1 for place in places)
+    return affine(
+        pixels,
+        degrees,
+        side,
+        across * (1 - side) / 2 + shift_across * augmentation.shift,
+        down * (1 - side) / 2 + shift_down * augmentation.shift,
+    )
+
+
+def affine(
+    pixels: Pixels, degrees: float, side: float = 1.0, across: float = 0.0, down: float = 0.0
+) -> Image.Image:
+    """Cut a turned square out and scale it to the whole, bilinear, borders filled by reflection.
+
+    Args:
+        pixels: (S, S, 3) uint8.
+        degrees: by which the square is turned about its centre.
+        side: of the square, as a share of S.
+        across: from the picture's centre to the square's, to the right, as a share of S.
+        down: likewise, downwards.
+    """
     size = pixels.shape[0]
-    margin = (size + 3) // 4  # the corners of a square reach 0.21 of its side beyond it
-    wide = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     angle = math.radians(degrees)
-    cos, sin, centre = math.cos(angle), math.sin(angle), size / 2
+    cos, sin, centre = side * math.cos(angle), side * math.sin(angle), size / 2
+    beyond = (abs(cos) + abs(sin) - 1) / 2 + max(abs(across), abs(down))
+    margin = max(0, math.ceil(size * beyond)) + 1
+    wide = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     # Where each pixel comes from: x' = cos x - sin y + a, y' = sin x + cos y + b.
-    a = centre + margin - cos * centre + sin * centre
-    b = centre + margin - sin * centre - cos * centre
-    turned = Image.fromarray(wide).transform(
+    a = centre + margin - cos * centre + sin * centre + across * size
+    b = centre + margin - sin * centre - cos * centre + down * size
+    return Image.fromarray(wide).transform(
         (size, size),
         Image.Transform.AFFINE,
         (cos, -sin, a, sin, cos, b),
         Image.Resampling.BILINEAR,
     )
-    return np.asarray(turned)
+
+
+def _recoloured(
+    image: Image.Image, augmentation: Augmentation, index: int, seed: int, name: str
+) -> Image.Image:
+    brightness, contrast, saturation = random("colour", seed, name, index).uniform(-1, 1, 3)
+    return recolour(
+        image,
+        1 + brightness * augmentation.brightness,
+        1 + contrast * augmentation.contrast,
+        1 + saturation * augmentation.saturation,
+    )
+
+
+def recolour(
+    image: Image.Image, brightness: float, contrast: float, saturation: float
+) -> Image.Image:
+    """Multiply each pixel, its distance to the mean grey, and its distance to its own grey.
+
+    As `torchvision.transforms.ColorJitter` does, but in one step, so that nothing is cut off at
+    black or white on the way: c b (g + s (p - g)) + (1 - c) b m of a pixel p with grey value g in a
+    picture of mean grey m.
+    """
+    counts = image.convert("L").histogram()
+    mean = sum(value * count for value, count in enumerate(counts)) / sum(counts)
+    scale, offset = brightness * contrast, brightness * (1 - contrast) * mean
+    rows = scale * (saturation * np.eye(3) + (1 - saturation) * np.array(GREY))
+    return image.convert("RGB", tuple(np.column_stack([rows, np.full(3, offset)]).ravel().tolist()))
