@@ -225,10 +225,12 @@ def test_what_is_read_is_data_and_never_code() -> None:
     """No pickles, no `eval`, no YAML that makes objects: weights and caches come from anywhere."""
     modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"}
     calls = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+    # A pickle by nature, read by names that are allowed: tests/pretrained/test_torch_file.py.
+    reader = SRC / "thaw/pretrained/torch_file.py"
     for path in SRC.rglob("*.py"):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Import):
-                assert not modules & {alias.name.split(".")[0] for alias in node.names}, path
+                assert path == reader or not modules & {alias.name.split(".")[0] for alias in node.names}, path
             elif isinstance(node, ast.ImportFrom):
                 assert str(node.module).split(".")[0] not in modules, path
             elif isinstance(node, ast.Call):
