@@ -14,7 +14,8 @@ from thaw.files.arrays import forget
 
 Array = NDArray[np.float32]
 ROUNDING = 1e-3  # of the mean, and
-RARE = 1e-3  # of the median deviation: what varies less counts as constant
+RARE = 1e-3  # of the median deviation: what varies less counts as constant, and
+SMALL = 0.1  # of it: what varies less is divided by that
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,17 @@ def _safe(mean: Array, deviation: Array) -> Array:
     scikit-learn's `StandardScaler` does so where it is constant up to rounding; here that is to a
     thousandth of the mean, since maps are cached as float16. A feature that few training pictures
     have is alike: one of another kind would have it thousands of deviations away, and that alone
-    would decide. So it is done below a thousandth of the median of those that vary, too.
+    would decide. So it is done below a thousandth of the median of those that vary, too. Those
+    below a tenth are scaled as if they varied that much: by hundreds, they would make any change of
+    the layers below, as in fine-tuning, a leap of the logits.
     """
     varying = deviation > ROUNDING * np.abs(mean)
+    floor = np.float32(0)
     if varying.any():
-        varying &= deviation >= RARE * np.median(deviation[varying])
-    return np.where(varying, deviation, np.float32(1))
+        median = np.median(deviation[varying])
+        varying &= deviation >= RARE * median
+        floor = np.float32(SMALL * median)
+    return np.where(varying, np.maximum(deviation, floor), np.float32(1))
 
 
 def apply(above: Sequence[keras.Layer], features: keras.KerasTensor) -> keras.KerasTensor:
