@@ -29,9 +29,8 @@ def rows(base: keras.Model) -> list[tuple[str, str, int]]:
 
 
 def main() -> None:
-    keras_own = [name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)]
     ours = [name for name in graphs.OWN if name not in graphs.OPTIONAL]
-    for name in sys.argv[1:] or [*keras_own, *ours]:
+    for name in sys.argv[1:] or [*backbones.names(), *ours]:
         write_csv(graphs.LAYERS / f"{name}.csv", graphs.COLUMNS, rows(backbones.build(name, SIZE)))
         print(name, flush=True)
         keras.utils.clear_session()

@@ -51,7 +51,7 @@ def test_the_repositorys_own_parameters_go_together() -> None:
         ({"feature_layer": "block_5_add"}, "cache.layer: block_10_project_BN: MobileNetV2, cut at"),
         ({"feature_layer": "block_11_depthwise"}, "no layer of MobileNetV2 through which everyth"),
         ({"base_model": "MobileNetv2"}, "no such network in keras.applications or among Thaw's"),
-        ({"base_model": "ConvNeXtTiny"}, "has no operator for one of its layers; choose another"),
+        ({"base_model": "ConvNeXtTiny"}, "ConvNeXtTiny has no layer of that name; give one such"),
         ({"base_model": "VGG16", "weights": "random"}, "no layer of that name; give one such as "),
         ({"base_model": "Xception", "image_size": 64, "cache__layer": "pixels", "fine_tune_at": 0},
          "image_size: 64: Xception takes no pictures below 71 pixels; give a larger one"),

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers import small_convnext
 from thaw.core import consistency, graphs
 from thaw.core.errors import ThawError
 from thaw.networks import backbones, efficientnet_lite, scratch
@@ -23,6 +24,7 @@ NETWORKS = (
     "DenseNet121",
     "MobileNetV3Small",  # adds and multiplies between its layers
     "EfficientNetV2B0",  # takes its blocks from its argument `name`
+    "EfficientNetLite0",
 )
 FAMILIES = [
     "ConvNeXtTiny",
@@ -106,17 +108,20 @@ def test_no_connection_leads_around_a_bottleneck(network: keras.Model) -> None:
             keras.Model(network.layers[index].output, network.output)
 
 
-def test_the_list_of_its_layers_is_right(network: keras.Model) -> None:
-    """What parameters are checked against; tools/list_layers.py writes it."""
+def check_list(network: keras.Model) -> None:
     known = graphs.read(network.name, False, "base_model")
     assert list(known.layers) == [layer.name for layer in network.layers]
     assert list(known.kinds) == [type(layer).__name__ for layer in network.layers]
     assert list(known.passed) == backbones.bottlenecks(network)
 
 
+def test_the_list_of_its_layers_is_right(network: keras.Model) -> None:
+    """What parameters are checked against; tools/list_layers.py writes it."""
+    check_list(network)
+
+
 def test_every_network_has_a_list_of_its_layers() -> None:
-    usable = {name for name in backbones.names() if not name.startswith(graphs.UNUSABLE)}
-    assert set(graphs.names()) == usable | set(graphs.OWN)
+    assert set(graphs.names()) == set(backbones.names()) | set(graphs.OWN)
     assert graphs.OPTIONAL == scratch.NAMES
     assert {*graphs.OWN} == {*scratch.NAMES, *efficientnet_lite.SCALES}
     assert asdict(scratch.DEFAULT) == consistency.NETWORK
@@ -144,6 +149,36 @@ def test_blocks_of_mobilenet_are_its_additions_and_the_last_layer(mobilenet: ker
     outputs = backbones.with_blocks(mobilenet)(pictures(), training=False)
     widths = [24, 32, 32, 64, 64, 64, 96, 96, 160, 160, 1280]
     assert [output.shape[-1] for output in outputs] == widths
+
+
+def test_blocks_of_a_convnext_are_its_stem_its_downsamplings_and_the_last_layer() -> None:
+    base = backbones.build("ConvNeXtTiny", SIZE)
+    check_list(base)
+    names = [base.layers[index].name for index in backbones.blocks(base)]
+    downsamplings = [f"convnext_tiny_downsampling_block_{number}" for number in range(3)]
+    assert names == ["convnext_tiny_stem", *downsamplings, "layer_normalization"]
+    at = backbones.layer_index(base, "convnext_tiny_stage_2_block_4_gelu", "fine_tune_at")
+    assert base.layers[backbones.boundary(base, at)].name == downsamplings[1]
+
+
+def test_a_convnext_computes_what_it_does_in_keras(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small_convnext(monkeypatch)
+    keras.utils.set_random_seed(0)
+    plain = keras.applications.ConvNeXtTiny(
+        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
+    )
+    distinct = np.random.default_rng(0)
+    plain.set_weights([distinct.normal(0, 0.3, w.shape) for w in plain.get_weights()])
+    expected = np.asarray(plain(pictures(), training=False))
+    assert expected.std() > 0.1
+    plain.save_weights(tmp_path / "keras.weights.h5")
+    base = backbones.load("ConvNeXtTiny", SIZE, tmp_path / "keras.weights.h5")
+    np.testing.assert_allclose(base(pictures(), training=False), expected, atol=1e-4)
+    base.save_weights(tmp_path / "ours.weights.h5")  # as stage `weights` does
+    again = backbones.load("ConvNeXtTiny", SIZE, tmp_path / "ours.weights.h5")
+    np.testing.assert_array_equal(again(pictures()), base(pictures()))
 
 
 def test_above_gives_only_outputs_that_lie_there(mobilenet: keras.Model) -> None:

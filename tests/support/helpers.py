@@ -2,11 +2,14 @@
 
 import io
 import json
+import pickle
 import random
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper, save
 from PIL import Image
@@ -133,6 +136,42 @@ def onnx_model(path: Path, weights: list[list[float]], **metadata: object) -> Pa
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     save(model, path)
+    return path
+
+
+def small_convnext(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `ConvNeXtTiny` be a network of the same kind that is built and exported soon."""
+    from keras.src.applications import convnext  # here, as few tests need it
+
+    small = {"depths": [1, 1, 2, 1], "projection_dims": [8, 16, 24, 32], "default_size": 224}
+    monkeypatch.setitem(convnext.MODEL_CONFIGS, "tiny", small)
+
+
+def torch_file(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write a dictionary of tensors as PyTorch did before 1.6, each in a storage of its own."""
+
+    def text(value: str) -> bytes:
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def numbers(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    entries = b""
+    for key, (name, array) in enumerate(arrays.items()):
+        kind = {"f": b"FloatStorage", "i": b"LongStorage"}[array.dtype.kind]
+        storage = b"(" + text("storage") + b"ctorch\n" + kind + b"\n" + text(str(key)) + text("cpu")
+        storage += b"J" + struct.pack("<i", array.size) + b"NtQ"
+        strides = tuple(step // array.itemsize for step in array.strides)
+        shape = numbers(array.shape) + numbers(strides)
+        entries += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n"
+        entries += b"(" + storage + b"K\0" + shape + b"\x89NtR"
+    with path.open("wb") as file:
+        for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(value, file, protocol=2)
+        file.write(b"\x80\x02ccollections\nOrderedDict\n)R(" + entries + b"u.")
+        pickle.dump([str(key) for key in range(len(arrays))], file, protocol=2)
+        for array in arrays.values():
+            file.write(array.size.to_bytes(8, "little") + array.tobytes())
     return path
 
 

@@ -19,8 +19,10 @@ import numpy as np
 import onnx
 import pytest
 
+from helpers import picture, pixels, small_convnext
 from places import SRC
 from thaw.core.errors import ThawError
+from thaw.evaluation import inference
 from thaw.features import cache
 from thaw.networks import backbones, onnx_export
 from thaw.pictures import sessions
@@ -125,12 +127,60 @@ def test_onnx_of_networks_that_tf2onnx_has_trouble_with(
 
 
 def test_a_network_that_onnx_lacks_operators_for() -> None:
-    """ConvNeXt is one: GELU's error function."""
     picture = keras.Input((SIZE, SIZE, 3))
-    base = keras.Model(picture, keras.layers.Activation("gelu")(picture), name="ConvNeXtTiny")
+    base = keras.Model(picture, keras.ops.erfinv(picture), name="Strange")
     classifier = keras.Model(picture, base(picture))
-    with pytest.raises(ThawError, match=r"base_model: ConvNeXtTiny .*Erfc.*choose another"):
+    with pytest.raises(ThawError, match=r"base_model: Strange .*no Erfinv; choose another"):
         onnx_export.to_onnx(classifier)
+
+
+def test_gelu_is_exported() -> None:
+    """Keras's has TensorFlow's Erfc, which ONNX lacks."""
+    picture = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(picture, keras.layers.Activation("gelu")(picture / 40 - 3))
+    (found,) = sessions.session(onnx_export.to_onnx(model)).run(None, {"picture": pictures()})
+    np.testing.assert_allclose(found, model(pictures()), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetLite0"])
+def test_a_network_from_the_classifier_to_a_prediction(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Saved, loaded, trained above the boundary, exported, and run on files."""
+    small_convnext(monkeypatch)
+    whole = build(name, "average_max", blocks=True)
+    generator = np.random.default_rng(0)
+    for layer in whole.get_layer(name).layers:
+        if hasattr(layer, "gamma"):  # the first ones make depths count for nothing
+            layer.gamma.assign(generator.uniform(1, 3, layer.gamma.shape))
+    saving.save(whole, tmp_path / "model.keras")
+    loaded = saving.load(tmp_path / "model.keras")
+    expected = np.asarray(loaded(pictures()))
+    np.testing.assert_array_equal(expected, whole(pictures()))
+    assert np.ptp(expected, axis=0).min() > 1e-3
+
+    base = loaded.get_layer(name)
+    thawed = len(base.layers) * 3 // 4
+    backbones.freeze_below(base, thawed)
+    boundary = backbones.boundary(base, thawed - 1)
+    assert boundary > 10
+    below = classifiers.bottom(loaded, base, boundary)(pictures(), training=False)
+    top = classifiers.top(loaded, base, boundary, "average_max")
+    inputs = dict(zip(("boundary", "below"), below, strict=True))
+    np.testing.assert_allclose(top(inputs, training=True), expected, rtol=1e-4, atol=1e-5)
+    trained = {id(weight) for weight in loaded.trainable_weights}
+    assert {id(weight) for weight in top.trainable_weights} == trained
+    assert len(trained) > 10
+
+    about = {"classes": ["a", "b", "c"], "image_size": SIZE, "resize": "stretch"}
+    about |= {"symmetries": [(0, False, False)]}
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_export.to_onnx(loaded, about))
+    files = [picture(tmp_path / f"{seed}.png", seed, SIZE, SIZE) for seed in range(2)]
+    shown = np.stack([pixels(seed, SIZE, SIZE) for seed in range(2)]).astype(np.float32)
+    shares = [result.probabilities for result in inference.Classifier(path).classify(files)]
+    wanted = keras.ops.softmax(loaded(shown))
+    np.testing.assert_allclose(shares, wanted, atol=1e-4)
 
 
 PLAIN_KERAS = """

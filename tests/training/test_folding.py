@@ -14,6 +14,7 @@ from thaw.networks import backbones
 from thaw.training import folding
 
 SIZES = {"MobileNetV2": 32, "ResNet50": 32, "EfficientNetB0": 32, "DenseNet121": 32, "Xception": 71}
+SIZES["EfficientNetLite0"] = 32
 
 
 def randomise(model: keras.Model, seed: int = 0) -> None:

@@ -14,7 +14,6 @@ COLUMNS = ("layer", "kind", "everything_passes")
 OPTIONAL = ("cifar10_cnn",)  # have the options of `network`
 # Not of keras.applications.
 OWN = (*OPTIONAL, "EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
-UNUSABLE = "ConvNeXt"  # begin so: ONNX lacks an operator for one of their layers
 SMALLEST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}  # pixels; others: 32
 
 
@@ -49,13 +48,8 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
         place: the parameter's name, for the error.
 
     Raises:
-        ThawError: when there is no such network, or none that can be used.
+        ThawError: when there is no such network.
     """
-    if name.startswith(UNUSABLE):
-        raise ThawError(
-            f"{place}: {name}: ONNX Runtime, which runs the frozen layers, has no operator for one "
-            "of its layers; choose another network"
-        )
     if name not in names():
         raise unknown(name, names(), place)
     with path(name, batch_norm and name in OPTIONAL).open(newline="", encoding="utf-8") as file:

@@ -166,7 +166,9 @@ class Params(Group):
     )
     on_bad_image: Literal["fail", "skip"] = Field(description="fail or skip")
     base_model: str = Field(
-        min_length=1, description="the name of a network of keras.applications, or cifar10_cnn"
+        min_length=1,
+        description="the name of a network of keras.applications, EfficientNetLite0 to 2, or "
+        "cifar10_cnn",
     )
     weights: str = Field(
         min_length=1,

@@ -93,6 +93,8 @@ def build(
         ) from None
     if known[name] == "efficientnet" and weights is None:
         base = _as_pretrained(base)
+    if known[name] == "convnext":
+        base = _with_depthwise(base)
     # The name is given here, since EfficientNetV2 chooses its blocks by its argument `name`.
     return keras.Model(base.input, base.output, name=name)
 
@@ -125,31 +127,73 @@ def _undo_rescaling(base: keras.Model) -> None:
     norm.finalize_state()
 
 
+def _with_depthwise(base: keras.Model) -> keras.Model:
+    """A ConvNeXt with depthwise convolutions in place of Keras's grouped ones, which they equal.
+
+    TensorFlow has no grouped convolution on a CPU. Keras has XLA compile one, which takes long and
+    leaves an operator that ONNX lacks.
+    """
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1:
+            return keras.layers.DepthwiseConv2D(
+                layer.kernel_size, padding=layer.padding, name=layer.name
+            )
+        return layer.__class__.from_config(layer.get_config())
+
+    pictures = keras.Input(base.input_shape[1:], name=base.layers[0].name)
+    whole = keras.models.clone_model(base, pictures, clone)
+    _copy_grouped(base, whole)
+    return whole
+
+
+def _copy_grouped(source: keras.Model, target: keras.Model) -> None:
+    """Weights of Keras's ConvNeXt to ours: kernels (H, W, 1, C) become (H, W, C, 1)."""
+    target.set_weights(
+        [
+            value if value.shape == variable.shape else value.swapaxes(2, 3)
+            for value, variable in zip(source.get_weights(), target.weights, strict=True)
+        ]
+    )
+
+
 def load_weights(base: keras.Model, path: Path, remedy: str = "run `dvc repro -f weights`") -> None:
     """Read a `.weights.h5` file into a base model.
 
-    An EfficientNet's may be of Keras's network for `weights="imagenet"` or of the other: what the
-    model then computes is the same.
+    A file of Keras's own ConvNeXt is one too. An EfficientNet's may be of Keras's network for
+    `weights="imagenet"` or of the other: what the model then computes is the same.
 
     Raises:
         ThawError: when it holds other things, and then the model's weights are of no use.
     """
     if not path.is_file():
         raise ThawError(f"{path}: no such file; {remedy}")
+    family = names().get(base.name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one for each part that isn't there
-            base.load_weights(path)
-        if names().get(base.name) == "efficientnet":
-            with h5py.File(path) as file:
-                if "rescaling_1" not in file["layers"]:
-                    _undo_rescaling(base)
+            if family == "convnext" and not _holds(path, "depthwise_conv2d"):
+                plain = getattr(keras.applications, base.name)(
+                    include_top=False, weights=None, input_shape=base.input_shape[1:]
+                )
+                plain.load_weights(path)
+                _copy_grouped(plain, base)
+            else:
+                base.load_weights(path)
+        if family == "efficientnet" and not _holds(path, "rescaling_1"):
+            _undo_rescaling(base)
     except Exception as error:  # Keras and h5py raise what bad bytes make of their code
         if of_the_machine(error):
             raise
         raise ThawError(
             f"{path}: not weights of {base.name} without its top ({reason(error)}); {remedy}"
         ) from None
+
+
+def _holds(path: Path, layer: str) -> bool:
+    """Whether a `.weights.h5` file has a layer of that name, as Keras numbers them by kind."""
+    with h5py.File(path) as file:
+        return layer in file["layers"]
 
 
 def load(
@@ -264,13 +308,15 @@ def boundary(base: keras.Model, at: int) -> int:
 
 def blocks(base: keras.Model) -> list[int]:
     """Indices of the layers that end a block: merges and poolings that everything passes, and the
-    last layer. For MobileNetV2 ten residual additions and `out_relu`.
+    last layer. For MobileNetV2 ten residual additions and `out_relu`; for a ConvNeXt, whose
+    additions are no layers, its stem and downsamplings, each a small model, and the last layer.
     """
     ends = (
         keras.layers.Add,
         keras.layers.Concatenate,
         keras.layers.MaxPooling2D,
         keras.layers.AveragePooling2D,
+        keras.Sequential,
     )
     last = len(base.layers) - 1
     return [i for i in bottlenecks(base) if i == last or isinstance(base.layers[i], ends)]

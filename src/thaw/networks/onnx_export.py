@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 import onnx
+import onnx.numpy_helper
 import tensorflow as tf
 import tf2onnx
 
@@ -35,6 +37,8 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
     private.make_tf2onnx_repeatable()
     with _collecting_garbage():
         exported, _ = tf2onnx.convert.from_function(function, signature)
+    _keep_constants(exported.graph, function.get_concrete_function(*signature))
+    _express_erfc(exported.graph)
     unknown = {n.op_type for n in exported.graph.node if not onnx.defs.has(n.op_type, n.domain)}
     if unknown:
         names = ", ".join(each.name for each in model.layers if isinstance(each, keras.Model))
@@ -47,6 +51,41 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
         exported.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     content: bytes = exported.SerializeToString(deterministic=True)
     return content
+
+
+def _keep_constants(
+    graph: onnx.GraphProto, function: tf.types.experimental.ConcreteFunction
+) -> None:
+    """Give tensors that the function took from outside their values.
+
+    tf2onnx takes them for inputs: the mean and the deviation of a `Normalization`, which
+    EfficientNet and ConvNeXt have, are no variables.
+    """
+    taken = zip(reversed(function.inputs), reversed(function.captured_inputs), strict=False)
+    values = {inner.name: outer for inner, outer in taken if outer.dtype != tf.resource}
+    for item in list(graph.input):
+        if item.name in values:
+            value = np.asarray(values[item.name])
+            graph.initializer.append(onnx.numpy_helper.from_array(value, item.name))
+            graph.input.remove(item)
+
+
+def _express_erfc(graph: onnx.GraphProto) -> None:
+    """ONNX lacks TensorFlow's erfc(x), of Keras's GELU, and has erf(x): erfc(x) = 1 - erf(x)."""
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Erfc":
+            (name,) = node.output
+            nodes.append(onnx.helper.make_node("Erf", node.input, [f"{name}/erf"]))
+            nodes.append(onnx.helper.make_node("Sub", ["one_of_erfc", f"{name}/erf"], [name]))
+        else:
+            nodes.append(node)
+    if len(nodes) == len(graph.node):
+        return
+    one = onnx.numpy_helper.from_array(np.float32(1), "one_of_erfc")
+    graph.initializer.append(one)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 @contextmanager
@@ -68,10 +107,6 @@ def _collecting_garbage() -> Iterator[None]:
 def _make_canonical(exported: onnx.ModelProto) -> None:
     """Rename tensors in order of use: tf2onnx names them by counters and the order of a set."""
     graph = exported.graph
-    read = {name for node in graph.node for name in node.input}
-    for item in list(graph.input):
-        if item.name not in read:  # a constant that was folded
-            graph.input.remove(item)
     names = {item.name: item.name for item in graph.input}
     arrays = {item.name: item for item in graph.initializer}
     used: list[onnx.TensorProto] = []
