@@ -93,7 +93,7 @@ def test_where_nothing_was_fine_tuned_the_head_stands_alone(repository: Reposito
     path.write_text(path.read_text().replace('"thawed": true', '"thawed": false'))
     lines = compare(repository, "workspace").splitlines()
     assert "result on test," in lines[0]
-    assert lines[3].split()[3:7] == ["90.0", "–", "75.0", "–"]
+    assert lines[3].split()[3:7] == ["90.0", "–", "90.0", "–"]
     assert "+17.5 [+" in lines[3]  # of what both result in
 
 

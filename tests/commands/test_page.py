@@ -300,7 +300,7 @@ def test_where_nothing_was_fine_tuned_nothing_says_so(
             page.wait_for_selector("#pictures img")
             shown = page.inner_text("main")
             assert "Nothing was fine-tuned (fine_tune_at: null)" in shown
-            assert "fine-tuned model" not in shown
+            assert "mistakes of the fine-tuned" not in shown
             assert page.locator(".metrics thead th").all_inner_texts() == ["metric", "head only"]
             assert page.locator("[name=kind] option").all_inner_texts() == [
                 "all",

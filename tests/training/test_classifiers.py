@@ -630,7 +630,7 @@ def test_rates_fall_by_block_from_the_head_down() -> None:
     assert found["Conv_1"] == 0.5
     assert found["block_16_project"] == found["block_16_project_BN"] == 0.5
     assert found["block_15_project"] == 0.25
-    assert found["block_11_depthwise"] == 0.5**6
+    assert found["block_11_depthwise"] == 0.5**5  # 13 has no residual addition of its own
     assert "logits" not in found
 
 
