@@ -45,7 +45,7 @@ def main() -> None:
     checkpoint = Checkpoint(workspace.UNFINISHED / "model.npz", key)
     training_mode = params.fine_tune.batch_norm == "trained"
     if training_mode:
-        classifiers.fit_momentum(base, len(train))
+        classifiers.fit_momentum(base, len(train), params.fine_tune.epochs)
     top = classifiers.top(
         classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
     )

@@ -608,7 +608,9 @@ def test_thawed_statistics_follow_the_new_pictures_within_an_epoch() -> None:
     maps = norm(keras.layers.Conv2D(4, 3, name="conv")(picture))
     base = keras.Model(picture, maps, name="cifar10_cnn")
     model = classifiers.classifier(base, heads.layers(spec("average"), 3), "average", 8)
-    classifiers.fit_momentum(base, 20)
+    classifiers.fit_momentum(base, 20, 10_000)
+    assert norm.momentum == 0.999  # there is time enough
+    classifiers.fit_momentum(base, 20, 1)
     top = classifiers.top(model, base, None, "average", training_mode=True)
     inputs = np.random.default_rng(1).uniform(0, 255, (160, 8, 8, 3)).astype(np.float32)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

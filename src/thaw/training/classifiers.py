@@ -92,15 +92,18 @@ def rates(top: keras.Model, base: keras.Model, decay: float) -> loop.Rates:
     ]
 
 
-def fit_momentum(base: keras.Model, steps: int) -> None:
+def fit_momentum(base: keras.Model, steps: int, epochs: int) -> None:
     """Let moving statistics of thawed BatchNormalization follow within an epoch of so many steps.
 
     Keras's MobileNetV2 has a momentum of 0.999. In a few hundred steps its statistics would stay
-    those of other pictures, and the model that is shipped computes with them.
+    those of other pictures, and the model that is shipped computes with them. A momentum that
+    forgets within a fifth of the training stays as it is.
     """
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            layer.momentum = min(layer.momentum, max(0.5, 1 - FOLLOWED / steps))
+            remembered = 1 / (1 - layer.momentum)  # steps
+            if remembered > epochs * steps / FOLLOWED:
+                layer.momentum = max(0.5, 1 - FOLLOWED / steps)
 
 
 def bottom(classifier: keras.Model, base: keras.Model, boundary: int) -> keras.Model:
