@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from thaw.core import consistency, cores, params
+from thaw.core import consistency, cores, graphs, params
 from thaw.core.errors import ThawError, shortlist
 from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
@@ -67,6 +67,8 @@ def check_params(checked: params.Params, place: str = "params.yaml") -> None:
     catalogues.read(DATASETS, checked.dataset, dict[str, Any], f"{place}: dataset: ")
     consistency.check(checked, place)
     name, entries = checked.base_model, {}
+    if name.startswith(graphs.FOREIGN):
+        return
     if name in catalogues.names(PRETRAINED):
         entries = catalogues.read(PRETRAINED, name, dict[str, Any])
     try:
@@ -88,6 +90,13 @@ def at_home(address: str) -> str:
     """A relative path as it is here, or as it is in the repository that this one is a copy of."""
     home = Path(os.environ.get("DVC_ROOT", ""), address)
     return str(home) if not Path(address).exists() and home.exists() else address
+
+
+def onnx_given(checked: params.Params) -> Path | None:
+    """The ONNX file that is the base model; None where it is none."""
+    if not checked.base_model.startswith(graphs.FOREIGN):
+        return None
+    return Path(at_home(checked.base_model.removeprefix(graphs.FOREIGN))).expanduser()
 
 
 def source_given(checked: params.Params) -> str:

@@ -86,7 +86,12 @@ def show(name: str, content: BytesIO) -> None:
         st.progress(float(shares[label]), f"{plain(model.classes[label])}: {shares[label]:.1%}")
     with right, st.spinner("drawing the heat map"):
         label = model.classes.index(asked)
-        heat = explainer(changed("model.keras")).heat(seen, label, model.symmetries)
+        try:
+            explained = explainer(changed("model.keras"))
+        except ThawError as error:
+            right.info(plain(f"{error}."))
+            return
+        heat = explained.heat(seen, label, model.symmetries)
         overlaid = Image.fromarray(heatmaps.overlay(seen, heat))
         st.image(overlaid, f"what speaks for {plain(asked)}", width="stretch")
     if not heat.any():

@@ -216,6 +216,11 @@ def table(rows: Sequence[dict[str, Any]], notes: Sequence[str], pictures: int, v
 def write(formats: Sequence[str], folder: Path) -> str:
     """Write the formats and the comparison to a folder; the comparison as Markdown."""
     params = workspace.read_params()
+    if workspace.onnx_given(params):
+        raise ThawError(
+            f"params.yaml: base_model: {params.base_model}: of an ONNX file's network there is no "
+            "other format than models/model.onnx"
+        )
     classifier = Classifier(workspace.MODELS / "model.onnx")
     model = saving.load(workspace.MODELS / "model.keras")
     paths = {"keras": workspace.MODELS / "model.keras", "onnx": workspace.MODELS / "model.onnx"}

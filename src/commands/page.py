@@ -18,7 +18,7 @@ import workspace
 from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
-from thaw.drawing import summary
+from thaw.drawing import markdown, summary
 from thaw.evaluation import metrics
 from thaw.evaluation.inference import Classifier
 from thaw.evaluation.record import TITLES, Evaluation, Groups, whose
@@ -234,6 +234,8 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     models = tested.compared
     drawn = charts(tested)
     shares = {key: found.probabilities[key] for key in models}
+    if workspace.onnx_given(params):
+        given.heat_maps = 0  # a network from an ONNX file has no slopes
     pictures, heated = gallery(classes, shares, given)
     whose_mistakes = "of the fine-tuned model" if tested.thawed else "of the head"
     about = f"{len(pictures)} of {len(labels)} test pictures"
@@ -246,7 +248,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         )
     context = {
         "title": dataset["title"],
-        "run": f"{params.base_model} on {params.dataset}, {commit(now)}",
+        "run": f"{markdown.place(params.base_model)} on {params.dataset}, {commit(now)}",
         "warnings": warnings(now),
         "sections": list(SECTIONS.items()),
         "tiles": tiles(tested),

@@ -128,6 +128,11 @@ def costs(
 
 def main() -> None:
     params = workspace.read_params()
+    if workspace.onnx_given(params):
+        raise ThawError(
+            f"params.yaml: base_model: {params.base_model}: an ONNX file can't be trained on, so "
+            "there is no depth to thaw from"
+        )
     heads.selector(params.head.pooling, params.cache.bottleneck)  # refuses what can't be trained
     rows = read_split()
     loop.prepare(params.seed, params.threads)

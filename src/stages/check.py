@@ -12,7 +12,7 @@ from typing import Any
 
 import keeping
 import workspace
-from thaw.core import effects
+from thaw.core import effects, graphs
 from thaw.core.errors import ThawError
 from thaw.files import fetching, listing
 from thaw.files.serialize import write_json, write_text
@@ -37,16 +37,23 @@ def main() -> None:
     drawing = presets.fill(params.augment.model_dump())
     for line in effects.notes(params, drawing):
         print(f"note: {line}")
+    onnx_file = workspace.onnx_given(params)
+    weights = params.weights if params.weights.endswith(".weights.h5") else ""
     given = {
         "source": workspace.source_given(params),
-        "weights": params.weights if params.weights.endswith(".weights.h5") else "",
+        "weights": params.base_model.removeprefix(graphs.FOREIGN) if onnx_file else weights,
     }
+    named = {"source": "source", "weights": "base_model" if onnx_file else "weights"}
     paths = {name: path for name, value in given.items() if value and (path := _local(value))}
     for name, path in paths.items():
-        keeping.refuse_inside(given[name], path, f"params.yaml: {name}")
+        keeping.refuse_inside(given[name], path, f"params.yaml: {named[name]}")
+    if onnx_file is not None and onnx_file.exists():
+        from thaw.files import onnx_files  # here, as few need it
+
+        onnx_files.read(onnx_file, params.image_size, params.feature_layer)
     keeping.protect()
     for name, value in given.items():
-        write_json(workspace.GIVEN / f"{name}.json", _noted(name, value))
+        write_json(workspace.GIVEN / f"{name}.json", _noted(name, named[name], value))
     look = workspace.GIVEN / "dvc.yaml"
     if paths and not look.exists():
         write_text(look, LOOK)
@@ -60,7 +67,7 @@ def _local(value: str) -> Path | None:
         return None
 
 
-def _noted(name: str, value: str) -> dict[str, Any]:
+def _noted(name: str, place: str, value: str) -> dict[str, Any]:
     """What a path holds; empty for an address, which its name and checksum tell.
 
     Says how it differs from the last time. Where the path isn't here, as at a colleague's, what was
@@ -72,8 +79,8 @@ def _noted(name: str, value: str) -> dict[str, Any]:
     except ThawError as error:
         before = _read(workspace.GIVEN / f"{name}.json")
         if before.get("of") != of["of"]:
-            raise ThawError(f"params.yaml: {name}: {error}") from None
-        print(f"note: {name}: {value} is not here; what it held is as it was recorded")
+            raise ThawError(f"params.yaml: {place}: {error}") from None
+        print(f"note: {place}: {value} is not here; what it held is as it was recorded")
         return before
     if path is None:
         return {}
@@ -82,7 +89,7 @@ def _noted(name: str, value: str) -> dict[str, Any]:
     before = known.get("files", {}) if known.get("path") == str(path.absolute()) else {}
     now = listing.look(path, before)
     if before and (differs := listing.difference(before, now)):
-        print(f"{name}: {value} has changed: {differs}")
+        print(f"{place}: {value} has changed: {differs}")
     write_json(remembered, {"path": str(path.absolute()), "files": now})
     return of | listing.digest(now)
 

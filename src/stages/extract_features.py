@@ -3,16 +3,17 @@
 import sys
 
 import workspace
-from thaw.core.params import plain
+from thaw.core import graphs
+from thaw.core.params import Params, plain
 from thaw.features import cache
 from thaw.files import tables
-from thaw.networks import backbones, onnx_export, scratch
+from thaw.networks import backbones, extractors, onnx_export, scratch
 from thaw.pictures import presets, sessions
 from thaw.pictures.augmentation import Augmentation
 
 
-def main() -> None:
-    params = workspace.read_params()
+def from_keras(params: Params) -> tuple[int, str, str | None, bytes]:
+    """The cached layer's index and name, where the network is cut, and the frozen part in ONNX."""
     options = plain(scratch.Options, params.network)
     base = backbones.load(
         params.base_model, params.image_size, workspace.WEIGHTS, params.feature_layer, options
@@ -21,12 +22,28 @@ def main() -> None:
     layer = params.cache.layer
     at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer", cut)
     boundary = backbones.boundary(base, at)
+    extractor = cache.extractor(base, params.image_size, boundary, params.cache.bottleneck)
+    return boundary, base.layers[boundary].name, cut, onnx_export.to_onnx(extractor)
+
+
+def from_file(params: Params) -> tuple[int, str, None, bytes]:
+    """The same of an ONNX file, of which only what it gives can be cached."""
+    content = extractors.load(workspace.WEIGHTS)
+    boundary = 0 if params.cache.layer == "pixels" else 1
+    above = cache.above_maps(extractors.shape(content), boundary, params.cache.bottleneck)
+    return boundary, "features", None, extractors.join(content, above)
+
+
+def main() -> None:
+    params = workspace.read_params()
+    foreign = params.base_model.startswith(graphs.FOREIGN)
+    boundary, name, cut, content = (from_file if foreign else from_keras)(params)
     facts = cache.Facts(
-        base_model=params.base_model,
+        base_model=graphs.FOREIGN if foreign else params.base_model,
         image_size=params.image_size,
         resize=params.resize,
         boundary=boundary,
-        boundary_name=base.layers[boundary].name if boundary else "pixels",
+        boundary_name=name if boundary else "pixels",
         bottleneck=params.cache.bottleneck,
         classes=workspace.read_dataset()["classes"],
         augmentation=Augmentation(**presets.fill(params.augment.model_dump())),
@@ -38,8 +55,7 @@ def main() -> None:
         print("cached: pixels; views are drawn anew each epoch, and all layers run on them")
     else:
         print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
-    extractor = cache.extractor(base, params.image_size, boundary, params.cache.bottleneck)
-    session = sessions.session(onnx_export.to_onnx(extractor))
+    session = sessions.session(content)
     split = tables.read(workspace.SPLIT)
     labels = {}
     cached_views = 0 if facts.live else facts.augmentation.count

@@ -9,7 +9,7 @@ import keras
 import workspace
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
-from thaw.networks import backbones
+from thaw.networks import backbones, extractors
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
 from thaw.training import batches, checkpoints, classifiers, loop, saving
@@ -34,7 +34,8 @@ def main() -> None:
     classifier = saving.load(workspace.MODELS / "head.keras")
     if params.fine_tune_at is None:
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
-        RESULTS.write(classifier, facts, params.average_views, loop.NOTHING)
+        extractor = extractors.load(workspace.WEIGHTS) if facts.foreign else None
+        RESULTS.write(classifier, facts, params.average_views, loop.NOTHING, extractor)
         return
     base = classifier.get_layer(facts.base_model)
     thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)

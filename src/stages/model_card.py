@@ -33,13 +33,16 @@ def catalogued(folder: Path, name: str) -> dict[str, Any]:
 
 
 def made(params: Params) -> str:
-    start = "from random weights" if params.weights.startswith("random") else "pretrained"
+    drawn = params.weights.startswith("random") and not workspace.onnx_given(params)
+    start = "from random weights" if drawn else "pretrained"
     if params.fine_tune_at is None:
         return f"{start}, all of it frozen but the head"
     return f"{start}, trained on with its head from layer {code(params.fine_tune_at)} on"
 
 
 def weights(params: Params) -> str:
+    if workspace.onnx_given(params):
+        return "those of the ONNX file; ask who exported it for their licence"
     known = catalogued(workspace.PRETRAINED, params.base_model).get(params.weights)
     if known:
         return (
@@ -105,7 +108,8 @@ def main() -> None:
     text = card.render(
         {
             "title": dataset["title"],
-            "base_model": params.base_model,
+            "base_model": place(params.base_model),
+            "from_file": workspace.onnx_given(params) is not None,
             "how": made(params),
             "classes": classes,
             "files": [(name, digest(name)) for name in FILES],

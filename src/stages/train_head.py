@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import workspace
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
-from thaw.networks import backbones, scratch
+from thaw.networks import backbones, extractors, scratch
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
 from thaw.training import batches, checkpoints, classifiers, heads, loop
@@ -47,12 +47,17 @@ def main() -> None:
     else:
         print("head.epochs is 0: the head keeps its first weights, for stage fine_tune to train")
         fitted = loop.NOTHING
-    base = base_model(params, facts)
-    base.trainable = False
-    if facts.bottleneck == "blocks":
-        base = backbones.with_blocks(base)
-    classifier = classifiers.classifier(base, head, params.head.pooling, facts.image_size)
-    RESULTS.write(classifier, facts, params.average_views, fitted, **noted)
+    extractor = None
+    if facts.foreign:
+        extractor = extractors.load(workspace.WEIGHTS)
+        classifier = classifiers.on_maps(head, params.head.pooling, extractors.shape(extractor))
+    else:
+        base = base_model(params, facts)
+        base.trainable = False
+        if facts.bottleneck == "blocks":
+            base = backbones.with_blocks(base)
+        classifier = classifiers.classifier(base, head, params.head.pooling, facts.image_size)
+    RESULTS.write(classifier, facts, params.average_views, fitted, extractor, **noted)
     if checkpoint:
         checkpoint.remove()
 
@@ -80,7 +85,11 @@ def fit(
     """Train the head by the optimizer, and what it may be continued from."""
     select = heads.selector(params.head.pooling, facts.bottleneck)
     frozen = None
-    if facts.live:
+    if facts.live and facts.foreign:
+        content = extractors.load(workspace.WEIGHTS)
+        above = cache.above_maps(extractors.shape(content), 0, facts.bottleneck)
+        frozen = sessions.session(extractors.join(content, above))
+    elif facts.live:
         base = base_model(params, facts)
         extractor = cache.extractor(base, facts.image_size, 0, facts.bottleneck)
         frozen = sessions.session(to_onnx(extractor))

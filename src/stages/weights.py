@@ -3,7 +3,7 @@
 import workspace
 from thaw.core.params import plain
 from thaw.files.serialize import atomic
-from thaw.networks import scratch
+from thaw.networks import extractors, scratch
 from thaw.pretrained import weights
 
 ROOM = 4 * 2**20  # bytes for names and structure
@@ -11,6 +11,15 @@ ROOM = 4 * 2**20  # bytes for names and structure
 
 def main() -> None:
     params = workspace.read_params()
+    if given := workspace.onnx_given(params):
+        size, output = params.image_size, params.feature_layer
+        content = extractors.prepare(given, size, output, params.onnx.mean, params.onnx.std)
+        with atomic(workspace.WEIGHTS) as path:
+            path.write_bytes(bytes(ROOM + len(content)))
+            extractors.save(content, path)
+        height, width, channels = extractors.shape(content)
+        print(f"{given.name}: pictures to {height} x {width} x {channels} features")
+        return
     options = plain(scratch.Options, params.network)
     chosen = workspace.at_home(params.weights)
     base = weights.load(workspace.PRETRAINED, params.base_model, chosen, params.image_size, options)

@@ -33,6 +33,16 @@ def two(tmp_path: Path) -> Path:
     return onnx_model(tmp_path / "two.onnx", COLD_OR_WARM, **facts)
 
 
+def test_a_model_that_takes_one_picture_at_a_time(tmp_path: Path, two: Path) -> None:
+    model = onnx.load(two)
+    for item in (*model.graph.input, *model.graph.output):
+        item.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3))
+    found = Classifier(tmp_path / "one.onnx").logits(pixels)
+    np.testing.assert_array_equal(found, Classifier(two).logits(pixels))
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     facts = {"classes": THREE, "image_size": 8, "resize": "stretch", "symmetries": AS_IS}

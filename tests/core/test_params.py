@@ -16,6 +16,7 @@ source: null
 on_bad_image: fail
 base_model: MobileNetV2
 weights: pypi
+onnx: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
 network: {padding: same, l2: 0.0, initializer: glorot_uniform, batch_norm: false}
 feature_layer: null
 bit_depth: file
@@ -90,6 +91,9 @@ WRONG = {
     "on_bad_image": ["ignore", "Fail", "1", "true", "null"],
     "base_model": NOT_TEXT,
     "weights": NOT_TEXT,
+    "onnx": NOT_GROUP,
+    "onnx.mean": ["0.5", "[0.5]", "[1, 2, 3, 4]", "[0.5, 0.5, true]", "[x, 0, 0]", "null"],
+    "onnx.std": ["0.5", "[]", "[1, 1, 0]", "[1, 1, -1]", "[.nan, 1, 1]", "null"],
     "network": NOT_GROUP,
     "network.padding": ["full", "null", "1", "true"],
     "network.l2": NOT_L2,

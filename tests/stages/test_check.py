@@ -9,6 +9,7 @@ import yaml
 
 import keeping
 import workspace
+from helpers import onnx_network
 from places import ROOT
 from stages import check
 from thaw.core.errors import ThawError
@@ -71,6 +72,32 @@ def test_changed_weights_are_noted(here: Path, capsys: pytest.CaptureFixture[str
     check.main()
     assert WEIGHTS.read_bytes() != first
     assert "my.weights.h5 has changed: 1 changed" in capsys.readouterr().out
+
+
+ONNX = {"fine_tune_at": None, "cache": {"layer": "features", "bottleneck": "pooled"}}
+
+
+def test_a_changed_onnx_file_is_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = onnx_network(here / "my net.onnx", size=None)
+    edit(base_model=f"onnx:{path}", **ONNX)
+    check.main()
+    first = WEIGHTS.read_bytes()
+    assert given(WEIGHTS)["files"] == 1
+    onnx_network(path, "vector", size=None)
+    check.main()
+    assert WEIGHTS.read_bytes() != first
+    told = f"base_model: {path} has changed: 1 changed"
+    assert told in capsys.readouterr().out
+
+
+def test_an_onnx_file_is_looked_into_before_any_work(here: Path) -> None:
+    path = onnx_network(here / "my net.onnx", size=224)
+    edit(base_model=f"onnx:{path}", **ONNX)
+    with pytest.raises(ThawError, match=r"^params.yaml: image_size: 300: .* 224 x 224 pixels; giv"):
+        check.main()
+    edit(base_model=f"onnx:{here}/none.onnx")
+    with pytest.raises(ThawError, match=r"^params.yaml: base_model: .*none.onnx: no such file"):
+        check.main()
 
 
 def test_a_path_in_a_datasets_file_counts_too() -> None:

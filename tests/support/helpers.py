@@ -175,6 +175,56 @@ def torch_file(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
+def onnx_network(path: Path, gives: str = "maps", **how: object) -> Path:
+    """Write a network as people export them: a convolution, ReLU, and what is asked for.
+
+    Args:
+        path: of the file.
+        gives: maps, vector, tokens, channels last (maps so), or both (vector, maps).
+        how: `size` (None: any), `batch` (None: any), `opset`, `nhwc` (of the input), `kind` of the
+            input's numbers, `channels` (3), `external` (the file of the numbers).
+    """
+    size, batch = how.get("size", 16), how.get("batch")
+    kernel = np.random.default_rng(0).normal(0, 1, (6, 3, 4, 4)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["c"], strides=[4, 4]),
+        helper.make_node("Relu", ["c"], ["maps"]),
+        helper.make_node("GlobalAveragePool", ["maps"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["vector"]),
+        helper.make_node("Reshape", ["maps", "flat"], ["f"]),
+        helper.make_node("Transpose", ["f"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("Transpose", ["maps"], ["channels last"], perm=[0, 2, 3, 1]),
+    ]
+    shape = [batch or "n", how.get("channels", 3), size or "h", size or "w"]
+    if how.get("nhwc"):
+        shape = [shape[0], *shape[2:], shape[1]]
+        nodes.insert(0, helper.make_node("Transpose", ["pictures"], ["x"], perm=[0, 3, 1, 2]))
+    taken = "pictures" if how.get("nhwc") else "x"
+    kind = how.get("kind", TensorProto.FLOAT)
+    outputs = ("vector", "maps") if gives == "both" else (gives,)
+    ranks = {"maps": 4, "vector": 2, "tokens": 3, "channels last": 4}
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * ranks[name])
+        for name in outputs
+    ]
+    flat = numpy_helper.from_array(np.array([0, 6, -1]), "flat")
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(taken, kind, shape)],
+        values,
+        [numpy_helper.from_array(kernel, "kernel"), flat],
+    )
+    opset = helper.make_opsetid("", how.get("opset", 17))
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    model.metadata_props.add(key="author", value="somebody")
+    if "external" in how:
+        save(model, path, save_as_external_data=True, location=how["external"], size_threshold=0)
+    else:
+        save(model, path)
+    return path
+
+
 def catalogue(folder: Path, entries: Mapping[str, object]) -> Path:
     """Write a catalogue: a YAML file for each entry."""
     folder.mkdir(parents=True, exist_ok=True)

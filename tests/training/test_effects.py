@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from places import ROOT
-from thaw.core import consistency, effects
+from thaw.core import consistency, effects, graphs
 from thaw.core.errors import ThawError
 from thaw.core.params import Params, parse, plain
 from thaw.pictures import presets
@@ -71,6 +71,9 @@ VALUES: dict[str, list[Any]] = {
     "class_weight": ["none", "balanced"],
     "threads": [1, 2],
     "tensorboard": [False, True],
+    "weights": ["pypi", "random"],
+    "onnx.mean": [[0.5, 0.5, 0.5], [0.4, 0.5, 0.6]],
+    "onnx.std": [[0.5, 0.5, 0.5], [0.4, 0.5, 0.6]],
 }
 KINDS: list[dict[str, Any]] = [
     {},
@@ -79,9 +82,11 @@ KINDS: list[dict[str, Any]] = [
     {"head.classifier": "svm"},
     {"head.classifier": "svm", "fine_tune_at": None},
     {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels"},
-]
+    {"base_model": "onnx:a.onnx", "fine_tune_at": None, "cache.layer": "features",
+     "cache.bottleneck": "pooled"},
+]  # fmt: skip
 # What counts in any run: which pictures there are, and what the network sees of them.
-ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "weights", "feature_layer",
+ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "feature_layer",
           "cache.bottleneck", "head.pooling", "seed", "bit_depth"}  # fmt: skip
 # No part of results; the dataset decides of these, and a stage tells.
 ELSEWHERE = {"cores", "split.held_out", "split.test", "positive"}
@@ -132,6 +137,8 @@ def outcome(params: Params) -> list[Any]:
     known = json.dumps(spec | {"initializer": "zeros" if linear else spec["initializer"]})
     views = [dataclasses.replace(drawn, views=0 if cached == 0 else drawn.count), drawn.symmetries]
     found: list[Any] = [graph.name, params.class_weight, params.head.classifier]
+    foreign = params.base_model.startswith(graphs.FOREIGN)
+    found.append([params.onnx.mean, params.onnx.std] if foreign else params.weights)
     chosen = [params.select, params.patience if params.select != "last" else None]
     found.append(drawn.symmetries if params.average_views else [(0, False, False)])
     whole = head_layers(known, params.head.standardize or linear)
@@ -219,6 +226,13 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
             ["augment.views: 16 does what 8 would here (augment.flip: both, "
              "augment.quarter_turns: true, nothing else of augment)"],
         ),
+        ({"onnx.mean": [0.5, 0.5, 0.5]},
+         ["onnx.mean does nothing here (base_model: MobileNetV2)"]),
+        ({"base_model": "onnx:a.onnx", "fine_tune_at": None, "cache.layer": "features",
+          "fine_tune.learning_rate": 0.1, "weights": "random", "cache.bottleneck": "pooled"},
+         ["weights does nothing here (base_model is an ONNX file, which has its own)",
+          "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, fine_tune.epochs do "
+          "nothing here (fine_tune_at: null)"]),
         ({"augment.views": 16, "augment.rotation": 0.1}, []),
         ({"augment.views": 16, "augment.area": 0.9}, []),
         ({"augment.preset": "none", "augment.views": 1, "average_views": False}, []),

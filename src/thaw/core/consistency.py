@@ -55,6 +55,8 @@ def layers(params: Params) -> tuple[graphs.Graph, int, int, int | None]:
         ThawError: when there is no such network or layer.
     """
     graph = graphs.read(params.base_model, params.network.batch_norm, "base_model")
+    if params.base_model.startswith(graphs.FOREIGN):
+        return _foreign(params, graph)
     last = len(graph.layers) - 1
     if params.feature_layer is not None:
         last = graphs.cut(graph, params.feature_layer, "feature_layer")
@@ -66,6 +68,26 @@ def layers(params: Params) -> tuple[graphs.Graph, int, int, int | None]:
     cached = 0 if params.cache.layer == "pixels" else index(params.cache.layer, "cache.layer")
     at = params.fine_tune_at
     return graph, last, cached, None if at is None else index(at, "fine_tune_at")
+
+
+def _foreign(params: Params, graph: graphs.Graph) -> tuple[graphs.Graph, int, int, None]:
+    """An ONNX file is frozen as a whole, and gives features alone."""
+    if params.fine_tune_at is not None:
+        raise ThawError(
+            f"fine_tune_at: {params.fine_tune_at}: an ONNX file can't be trained on; set "
+            "fine_tune_at: null"
+        )
+    if params.cache.layer not in graph.layers:
+        raise ThawError(
+            f"cache.layer: {params.cache.layer}: of an ONNX file only what it gives can be cached; "
+            "set cache.layer: features, or pixels for live views"
+        )
+    if params.cache.bottleneck == "blocks":
+        raise ThawError(
+            "cache.bottleneck: blocks: of an ONNX file no blocks are known; set cache.bottleneck: "
+            "pooled, or full"
+        )
+    return graph, 1, graph.layers.index(str(params.cache.layer)), None
 
 
 def _network(params: Params) -> None:

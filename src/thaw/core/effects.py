@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from thaw.core import consistency
+from thaw.core import consistency, graphs
 from thaw.core.params import Params
 
 OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
@@ -26,6 +26,9 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "fine_tune.ema": 0.0,
     "fine_tune.label_smoothing": 0.0,
     "fine_tune.mixup": 0.0,
+    "weights": "pypi",
+    "onnx.mean": [0.485, 0.456, 0.406],
+    "onnx.std": [0.229, 0.224, 0.225],
     "select": "loss",
     "augment.preset": "none",
     "augment.views": 1,
@@ -69,6 +72,10 @@ def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     classifier = f"head.classifier: {head.classifier}"
     kept = params.fine_tune_at is None
     live = params.cache.layer in ("pixels", 0)
+    if params.base_model.startswith(graphs.FOREIGN):
+        yield Idle(("weights",), "base_model is an ONNX file, which has its own")
+    else:
+        yield Idle(_of("onnx", "mean", "std"), f"base_model: {params.base_model}")
     if linear:
         own = (*BY_OPTIMIZER, "epochs", "standardize", "initializer", "batch_norm")
         yield Idle(_of("head", *own), classifier)
@@ -155,7 +162,8 @@ def _partly(params: Params, drawing: Mapping[str, Any]) -> Iterator[str]:
             f"augment.views: {views} does what {count} would here (augment.flip: "
             f"{drawing['flip']}, augment.quarter_turns: {turns}, nothing else of augment)"
         )
-    if params.fine_tune_at is None and not live:
+    foreign = params.base_model.startswith(graphs.FOREIGN)
+    if params.fine_tune_at is None and not live and not foreign:
         yield (
             f"cache.layer: {params.cache.layer} only takes room here, as any layer would "
             "(fine_tune_at: null)"

@@ -14,6 +14,7 @@ COLUMNS = ("layer", "kind", "everything_passes")
 OPTIONAL = ("cifar10_cnn",)  # have the options of `network`
 # Not of keras.applications.
 OWN = (*OPTIONAL, "EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
+FOREIGN = "onnx:"  # begins a base model that is an ONNX file, of which no layer is known
 SMALLEST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}  # pixels; others: 32
 
 
@@ -50,6 +51,8 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
     Raises:
         ThawError: when there is no such network.
     """
+    if name.startswith(FOREIGN):
+        return Graph("an ONNX file", ("pixels", "features"), ("InputLayer", "ONNX"), (0, 1))
     if name not in names():
         raise unknown(name, names(), place)
     with path(name, batch_norm and name in OPTIONAL).open(newline="", encoding="utf-8") as file:

@@ -100,6 +100,17 @@ class Network(Group):
     batch_norm: bool = Field(description="true or false")
 
 
+class Onnx(Group):
+    mean: list[Number] = Field(
+        min_length=3, max_length=3, description="a list of three numbers: red's, green's, blue's"
+    )
+    std: list[Annotated[Number, Field(gt=0)]] = Field(
+        min_length=3,
+        max_length=3,
+        description="a list of three numbers above 0: red's, green's, blue's",
+    )
+
+
 class Training(Group):
     optimizer: Optimizer = Field(description="adam, adamw, rmsprop or sgd")
     learning_rate: Number = Field(gt=0, le=10, description="a number above 0, such as 0.0001")
@@ -167,8 +178,8 @@ class Params(Group):
     on_bad_image: Literal["fail", "skip"] = Field(description="fail or skip")
     base_model: str = Field(
         min_length=1,
-        description="the name of a network of keras.applications, EfficientNetLite0 to 2, or "
-        "cifar10_cnn",
+        description="the name of a network of keras.applications, EfficientNetLite0 to 2, "
+        "cifar10_cnn, or onnx: and the path of an ONNX file",
     )
     weights: str = Field(
         min_length=1,
@@ -208,6 +219,7 @@ class Params(Group):
     )
     split: Split = Field(description="the group of split.held_out and split.test")
     augment: Augment = Field(description="the group of augment.preset, augment.views and so on")
+    onnx: Onnx = Field(description="the group of onnx.mean and onnx.std")
     network: Network = Field(description="the group of network.padding, network.l2 and so on")
     cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")
     head: Head = Field(description="the group of head.pooling, head.dropout and so on")

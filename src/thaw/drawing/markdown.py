@@ -21,10 +21,10 @@ def place(value: object) -> object:
     Where pictures lie on somebody's disk is nothing that a report should tell.
     """
     text = str(value)
-    if not isinstance(value, str) or not re.match(r"(file:|[/~\\]|[A-Za-z]:[/\\])", text):
+    if not isinstance(value, str) or not re.match(r"(file:|onnx:|[/~\\]|[A-Za-z]:[/\\])", text):
         return value
     name = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
-    return f"…/{name}"
+    return f"{'onnx:' if text.startswith('onnx:') else ''}…/{name}"
 
 
 def shown(value: object) -> str:

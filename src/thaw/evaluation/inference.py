@@ -68,6 +68,8 @@ class Classifier:
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
         self._input = self._session.get_inputs()[0].name
+        # A network that was exported for one picture at a time stays so with its head.
+        self._one = isinstance(self._session.get_inputs()[0].shape[0], int)
 
     def _check(self) -> None:
         """Compare what the model says of itself with what it takes and gives."""
@@ -94,10 +96,12 @@ class Classifier:
 
     def logits(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
-        outputs: NDArray[np.float32] = self._session.run(
-            None, {self._input: pixels.astype(np.float32)}
-        )[0]
-        return outputs
+        taken = pixels.astype(np.float32)
+        parts = [taken[place : place + 1] for place in range(len(taken))] if self._one else [taken]
+        outputs: list[NDArray[np.float32]] = [
+            self._session.run(None, {self._input: part})[0] for part in parts
+        ]
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def probabilities(self, pixels: decoding.Pixels) -> Array:
         """(classes,) of one picture, averaged over the symmetric views that the model asks for."""

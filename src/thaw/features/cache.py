@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from thaw.core import graphs
 from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
 from thaw.files.serialize import atomic, write_json
@@ -30,7 +31,7 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 class Facts:
     """What the cache holds, kept beside it as `features.json`."""
 
-    base_model: str
+    base_model: str  # graphs.FOREIGN for an ONNX file
     image_size: int
     resize: str  # stretch or crop
     boundary: int  # index of the cached layer; 0, the input, for pixels
@@ -41,6 +42,11 @@ class Facts:
     seed: int
     feature_layer: str | None = None  # where the network is cut; None: nowhere
     bit_depth: BitDepth = "file"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether an ONNX file computes the features."""
+        return self.base_model == graphs.FOREIGN
 
     @property
     def live(self) -> bool:
@@ -63,6 +69,13 @@ def extractor(base: keras.Model, image_size: int, boundary: int, bottleneck: str
     )
     features = maps[0] if bottleneck == "full" else pooling.averages_and_maxima(maps)
     return keras.Model(pictures, [cached, features] if boundary else [features])
+
+
+def above_maps(shape: Sequence[int], boundary: int, bottleneck: str) -> keras.Model:
+    """What `extractor` gives, from the (N, H, W, C) maps of an ONNX file's network."""
+    maps = keras.Input(tuple(shape), name="maps")
+    features = maps if bottleneck == "full" else pooling.averages_and_maxima([maps])
+    return keras.Model(maps, [maps, features] if boundary else [features])
 
 
 def extract(
@@ -94,6 +107,7 @@ def extract(
         How many of the boundary's values float16 can't hold; they are cut to its largest one.
     """
     source = session.get_inputs()[0].name
+    at_once = 1 if isinstance(session.get_inputs()[0].shape[0], int) else BATCH
     *shapes, bottleneck_shape = [tuple(output.shape[1:]) for output in session.get_outputs()]
     boundary_shape = shapes[0] if shapes else (facts.image_size, facts.image_size, 3)
     boundary_type = np.float16 if shapes else np.uint8
@@ -106,8 +120,8 @@ def extract(
         ]
         stacked = np.stack(drawn or [pixels])
         parts = [
-            session.run(None, {source: stacked[start : start + BATCH].astype(np.float32)})
-            for start in range(0, len(stacked), BATCH)
+            session.run(None, {source: stacked[start : start + at_once].astype(np.float32)})
+            for start in range(0, len(stacked), at_once)
         ]
         *cached, bottleneck = (np.concatenate(part) for part in zip(*parts, strict=True))
         boundary, beyond = stacked, 0

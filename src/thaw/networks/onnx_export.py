@@ -21,12 +21,15 @@ from thaw.networks import private
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
 
 
-def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) -> bytes:
+def to_onnx(
+    model: keras.Model, metadata: Mapping[str, object] | None = None, opset: int | None = None
+) -> bytes:
     """The model in ONNX, names and order canonical, so that equal models are equal bytes.
 
     Args:
         model: one input, any number of outputs.
         metadata: kept in the file as JSON texts, for whoever runs it.
+        opset: the version of ONNX's set of operators; None for tf2onnx's default.
 
     Raises:
         ThawError: when the network computes something that ONNX has no operator for.
@@ -36,7 +39,7 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
     function = tf.function(lambda pictures: model(pictures, training=False), signature)
     private.make_tf2onnx_repeatable()
     with _collecting_garbage():
-        exported, _ = tf2onnx.convert.from_function(function, signature)
+        exported, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
     _keep_constants(exported.graph, function.get_concrete_function(*signature))
     _express_erfc(exported.graph)
     unknown = {n.op_type for n in exported.graph.node if not onnx.defs.has(n.op_type, n.domain)}
@@ -47,10 +50,15 @@ def to_onnx(model: keras.Model, metadata: Mapping[str, object] | None = None) ->
             f"no {' or '.join(sorted(unknown))}; choose another network"
         )
     _make_canonical(exported)
-    for key, value in (metadata or {}).items():
-        exported.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    add_metadata(exported, metadata)
     content: bytes = exported.SerializeToString(deterministic=True)
     return content
+
+
+def add_metadata(model: onnx.ModelProto, metadata: Mapping[str, object] | None) -> None:
+    """Keep what a model's user needs in it, as JSON texts."""
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
 
 
 def _keep_constants(

@@ -34,6 +34,10 @@ class Explainer:
         Raises:
             ThawError: when its head doesn't pool or flatten feature maps.
         """
+        if classifier.name == "head_on_maps":
+            raise ThawError(
+                "there are no heat maps of a network from an ONNX file, which has no slopes"
+            )
         read: dict[str, keras.KerasTensor] = {}
         for layer in classifier.layers:
             if found := POOLING.fullmatch(layer.name):

@@ -27,6 +27,12 @@ def classifier(
     return keras.Model(pictures, logits, name="classifier")
 
 
+def on_maps(head: Sequence[keras.Layer], pooling: str, shape: Sequence[int]) -> keras.Model:
+    """The head on (N, H, W, C) feature maps, which an ONNX file's network gives."""
+    maps = keras.Input(tuple(shape), name="maps")
+    return keras.Model(maps, heads.apply(head, pool(pooling, [maps])), name="head_on_maps")
+
+
 def head_alone(head: Sequence[keras.Layer], shape: Sequence[int]) -> keras.Model:
     """The head on pooled features of that shape, its layers shared."""
     features = keras.Input(tuple(shape), name="features")

@@ -12,6 +12,7 @@ import keras
 from thaw.core.errors import ThawError
 from thaw.features import cache
 from thaw.files.serialize import write_bytes, write_csv, write_json
+from thaw.networks import extractors
 from thaw.networks.onnx_export import to_onnx
 from thaw.training import loop, saving
 
@@ -58,15 +59,17 @@ class Results:
         facts: cache.Facts,
         average_views: bool,
         fitted: loop.Fitted,
+        extractor: bytes | None = None,
         **more: float,
     ) -> None:
         """Write everything, when the training has ended.
 
         Args:
-            classifier: the whole model.
+            classifier: the whole model; or its head, on what `extractor` gives.
             facts: what is cached.
             average_views: whether the exported model predicts with the mean over symmetric views.
             fitted: what the training gave.
+            extractor: an ONNX file's network, to be exported with its head; None: all is Keras's.
             more: what to note beside the figures of the epoch that was taken.
         """
         saving.save(classifier, self.model)
@@ -80,8 +83,12 @@ class Results:
             "bit_depth": facts.bit_depth,
             "symmetries": averaged,
         }
-        write_bytes(self.exported, to_onnx(classifier, about))
         parameters = classifier.count_params()
+        if extractor is None:
+            write_bytes(self.exported, to_onnx(classifier, about))
+        else:
+            write_bytes(self.exported, extractors.join(extractor, classifier, about))
+            parameters += extractors.parameters(extractor)
         trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
         variables = len(classifier.trainable_weights)
         self.show(
