@@ -72,21 +72,24 @@ def layers(params: Params) -> tuple[graphs.Graph, int, int, int | None]:
 
 def _foreign(params: Params, graph: graphs.Graph) -> tuple[graphs.Graph, int, int, None]:
     """An ONNX file is frozen as a whole, and gives features alone."""
+    sentences = []
     if params.fine_tune_at is not None:
-        raise ThawError(
+        sentences.append(
             f"fine_tune_at: {params.fine_tune_at}: an ONNX file can't be trained on; set "
             "fine_tune_at: null"
         )
     if params.cache.layer not in graph.layers:
-        raise ThawError(
+        sentences.append(
             f"cache.layer: {params.cache.layer}: of an ONNX file only what it gives can be cached; "
             "set cache.layer: features, or pixels for live views"
         )
     if params.cache.bottleneck == "blocks":
-        raise ThawError(
+        sentences.append(
             "cache.bottleneck: blocks: of an ONNX file no blocks are known; set cache.bottleneck: "
             "pooled, or full"
         )
+    if sentences:
+        raise ThawError("; ".join(sentences))
     return graph, 1, graph.layers.index(str(params.cache.layer)), None
 
 
