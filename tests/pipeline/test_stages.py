@@ -217,6 +217,7 @@ def norms(run: Run, name: str) -> list[np.ndarray]:
 def test_from_scratch_the_head_is_left_to_fine_tune(scratch: Run) -> None:
     assert scratch.metrics("head") == {
         "epochs": 0,
+        "taken": 0,
         "parameters": 65_568 + 768 + 1600 * 16 + 16 + 64 + 51,
         "trainable_parameters": 1600 * 16 + 16 + 32 + 51,
         "trainable_variables": 6,
@@ -262,7 +263,7 @@ def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> No
         for weight in model.trainable_weights
         if weight.name == "kernel"
     )
-    told = scratch.losses("model")[-1, 1] - penalty
+    told = scratch.metrics("model")["validation_loss"] - penalty
     assert losses[np.arange(len(labels)), labels].mean() == pytest.approx(told, rel=1e-3)
 
 
@@ -284,7 +285,7 @@ def test_frozen_batch_norm_keeps_its_statistics(scratch: Run) -> None:
 
 def test_a_loss_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path), pytest.raises(ThawError) as caught:
-        fine_tune.RESULTS.show([(1, float("nan"), 0.5, 0.5, 0.5)])
+        fine_tune.RESULTS.show(loop.Fitted([(1, float("nan"), 0.5, 0.5, 0.5)], 1))
     assert list(tmp_path.iterdir()) == []
     assert str(caught.value) == (
         "the loss of epoch 1 is no number; set a smaller fine_tune.learning_rate in params.yaml"

@@ -89,7 +89,7 @@ def test_options_of_another_network_stop_before_any_download() -> None:
     options = scratch.Options(l2=0.1)
     entry = {"source": "x", "sha256": "0" * 64, "member": "x", "format": "onnx-vgg"}
     for name in ("imagenet", "pypi", "random", "a.weights.h5"):
-        with pytest.raises(ThawError, match=r"^params.yaml: network.l2: 0.1: VGG16 has no such"):
+        with pytest.raises(ThawError, match=r"^network.l2: 0.1: VGG16 has no such"):
             load({"VGG16": {"pypi": entry}}, "VGG16", name, options)
 
 
