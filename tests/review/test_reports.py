@@ -297,7 +297,7 @@ def test_parameters_that_changed_came_or_went() -> None:
         "| parameter | before | after |\n|---|---|---|\n"
         "| `head.dropout` | `0.2` | `null` |\n"
         "| `old` | <code>a&#124;b</code> | – |\n"
-        "| `new` | – | `True` |"
+        "| `new` | – | `true` |"
     )
     same = reports.parameters({"rate": 0.00001, "l2": 0}, {"rate": "1e-05", "l2": 0.0}, COLUMNS)
     assert same == "No parameter changed."

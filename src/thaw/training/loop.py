@@ -120,7 +120,8 @@ def fit(
     compile_model(model, how, len(train), rates)
     best = Best(selection, validation)
     if from_start:
-        best.look_at_start(model)
+        with validation.own_errors():
+            best.look_at_start(model)
     history = checkpoint.restore(model, best) if checkpoint else {}
     finished = len(history.get("loss", ()))
 
