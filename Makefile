@@ -56,9 +56,8 @@ repro: venv
 	@dvc repro
 	@cat metrics/evaluation.md
 
-# Three on two cores, since tests wait for DVC, browsers and servers now and then.
 test: lint
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Of these folders, since others import TensorFlow, which takes five seconds by itself.
 quick: lint
