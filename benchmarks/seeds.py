@@ -28,7 +28,6 @@ from thaw.core import errors
 from thaw.core.errors import ThawError
 from thaw.drawing import markdown
 from thaw.files.serialize import write_json
-from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation, random
 from workspaces import Workspace
 
@@ -101,7 +100,7 @@ def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores
 
 def shared(made: Workspace) -> bool:
     """Whether every seed caches the same of a picture: all its views, or its pixels."""
-    augmentation = Augmentation(**presets.fill(made.params["augment"]))
+    augmentation = Augmentation.of(made.params["augment"])
     every = not augmentation.endless and augmentation.count == len(augmentation.symmetries)
     return every or made.params["cache"]["layer"] == "pixels"
 

@@ -67,7 +67,7 @@ def check_params(checked: params.Params, place: str = "params.yaml") -> None:
     catalogues.read(DATASETS, checked.dataset, dict[str, Any], f"{place}: dataset: ")
     consistency.check(checked, place)
     name, entries = checked.base_model, {}
-    if name.startswith(graphs.FOREIGN):
+    if graphs.foreign(name):
         return
     if name in catalogues.names(PRETRAINED):
         entries = catalogues.read(PRETRAINED, name, dict[str, Any])
@@ -94,7 +94,7 @@ def at_home(address: str) -> str:
 
 def onnx_given(checked: params.Params) -> Path | None:
     """The ONNX file that is the base model; None where it is none."""
-    if not checked.base_model.startswith(graphs.FOREIGN):
+    if not graphs.foreign(checked.base_model):
         return None
     return Path(at_home(checked.base_model.removeprefix(graphs.FOREIGN))).expanduser()
 

@@ -16,11 +16,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commands.report import read_metrics, read_params, read_test, shown, tested
+from commands.report import read_metrics, read_params, read_test, tested, thawed
 from thaw.core.arguments import Parser
-from thaw.drawing import markdown
+from thaw.core.errors import as_yaml
 from thaw.drawing.markdown import code, place
 from thaw.evaluation import metrics
+from thaw.evaluation.record import compared
 from thaw.review import comparing, reports
 from thaw.review.revisions import WORKSPACE, Revision, experiments, opened
 
@@ -45,7 +46,7 @@ def accuracy(run: Revision) -> dict[str, dict[str, float]]:
     found: dict[str, Any] = read_metrics(run, "evaluation")
     if "head" in found:
         found = {"test": found}
-    models = shown(read_test(run))
+    models = compared(thawed(read_test(run)))
     return {
         part: {
             model: scores["accuracy"]
@@ -59,7 +60,7 @@ def accuracy(run: Revision) -> dict[str, dict[str, float]]:
 def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing.Row:
     """A run beside the base, of which its parameters are given and on what it was tested."""
     changed = [
-        f"{name}: {markdown.shown(place(value))}"
+        f"{name}: {as_yaml(place(value))}"
         for name, _, value in reports.changed(base, read_params(run))
     ]
     found = accuracy(run)

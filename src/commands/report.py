@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pandas as pd
 import workspace
 from thaw.core.arguments import Parser
 from thaw.drawing import markdown, plots
-from thaw.evaluation.record import COMPARED
+from thaw.evaluation.record import COMPARED, compared
 from thaw.files import dialects, tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
@@ -88,18 +89,18 @@ def tested(run: Revision, found: dict[str, Any]) -> reports.Tested:
     )
 
 
-def shown(found: dict[str, Any]) -> dict[str, str]:
-    """The models that differ in a run, of which `read_test` is given, and their titles."""
-    return COMPARED if found.get("thawed", True) else {"head": COMPARED["head"]}
+def thawed(found: dict[str, Any]) -> bool:
+    """Whether a run fine-tuned anything, from what `read_test` gives; older runs don't tell."""
+    return bool(found.get("thawed", True))
 
 
-def titles(found: list[dict[str, Any]]) -> dict[str, str]:
+def titles(found: list[dict[str, Any]]) -> Mapping[str, str]:
     """The models of two runs to compare, and their titles."""
-    thawed = [each.get("thawed", True) for each in found]
-    if any(thawed) and not all(thawed):
-        which = "before" if thawed[0] else "after"
+    before, after = map(thawed, found)
+    if before != after:
+        which = "before" if before else "after"
         return COMPARED | {MODEL: f"{COMPARED[MODEL]} {which}, the head's otherwise"}
-    return shown(found[0])
+    return compared(before)
 
 
 def positive(found: dict[str, Any], run: reports.Tested) -> str | None:
@@ -164,7 +165,7 @@ def compare_metrics(
         parts.append(
             f"Precision, recall, F1, ROC AUC and average precision are {of}: they aren't compared."
         )
-    for model, title in reversed(titles(found).items()):
+    for model, title in reversed(list(titles(found).items())):
         parts.append(f"### {title.capitalize()}")
         within = [each.get("intervals", {}).get(model, {}) for each in found]
         noise = None if different else reports.unpaired_noise(within[0], within[1])

@@ -5,7 +5,6 @@ It moves aside what people put where stages write. It notes in data/given/ what 
 doesn't look behind a path, so where there is one, data/given/dvc.yaml has this done in every run.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import keeping
 import workspace
 from thaw.core import effects, graphs
 from thaw.core.errors import ThawError
-from thaw.files import fetching, listing
+from thaw.files import checksums, fetching, listing
 from thaw.files.serialize import write_json, write_text
 from thaw.pictures import presets
 
@@ -73,7 +72,7 @@ def _noted(name: str, place: str, value: str) -> dict[str, Any]:
     Says how it differs from the last time. Where the path isn't here, as at a colleague's, what was
     noted of it stays.
     """
-    of = {"of": hashlib.sha256(value.encode()).hexdigest()[:16]}  # no path of a machine
+    of = {"of": checksums.short(value)}  # no path of a machine
     try:
         path = fetching.find(workspace.at_home(value)) if value else None
     except ThawError as error:

@@ -18,7 +18,6 @@ from thaw.evaluation import comparison, metrics, record
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
-from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation
 
 FILES = {"head": workspace.MODELS / "head.onnx", "fine_tuned": workspace.MODELS / "model.onnx"}
@@ -116,7 +115,7 @@ def main() -> None:
         gallery.Source(
             workspace.IMAGES,
             params.resize,
-            Augmentation(**presets.fill(params.augment.model_dump())),
+            Augmentation.of(params.augment.model_dump()),
             params.seed,
             params.bit_depth,
         ),

@@ -8,7 +8,7 @@ from thaw.core.params import Params, plain
 from thaw.features import cache
 from thaw.files import tables
 from thaw.networks import backbones, extractors, onnx_export, scratch
-from thaw.pictures import presets, sessions
+from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
 
 
@@ -36,7 +36,7 @@ def from_file(params: Params) -> tuple[int, str, None, bytes]:
 
 def main() -> None:
     params = workspace.read_params()
-    foreign = params.base_model.startswith(graphs.FOREIGN)
+    foreign = graphs.foreign(params.base_model)
     boundary, name, cut, content = (from_file if foreign else from_keras)(params)
     facts = cache.Facts(
         base_model=graphs.FOREIGN if foreign else params.base_model,
@@ -46,7 +46,7 @@ def main() -> None:
         boundary_name=name if boundary else "pixels",
         bottleneck=params.cache.bottleneck,
         classes=workspace.read_dataset()["classes"],
-        augmentation=Augmentation(**presets.fill(params.augment.model_dump())),
+        augmentation=Augmentation.of(params.augment.model_dump()),
         seed=params.seed,
         feature_layer=cut,
         bit_depth=params.bit_depth,

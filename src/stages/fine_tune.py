@@ -2,8 +2,6 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-from dataclasses import replace
-
 import keras
 
 import workspace
@@ -55,7 +53,7 @@ def main() -> None:
         top,
         train,
         validation,
-        replace(plain(loop.Optimization, how), soft=bool(how.label_smoothing or how.mixup)),
+        plain(loop.Optimization, how),
         first_epoch=head_epochs(params),
         checkpoint=checkpoint,
         logs=workspace.logs("fine_tune") if params.tensorboard else None,

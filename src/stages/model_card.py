@@ -59,7 +59,7 @@ def logits(classes: list[str]) -> str:
 
 
 def averaged(params: Params) -> str:
-    drawing = Augmentation(**presets.fill(params.augment.model_dump()))
+    drawing = Augmentation.of(params.augment.model_dump())
     count = len(drawing.symmetries)
     kinds = {"flips": drawing.flip != "none", "quarter turns": drawing.quarter_turns}
     views = " and ".join(kind for kind, drawn in kinds.items() if drawn)

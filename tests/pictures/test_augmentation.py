@@ -24,7 +24,7 @@ NUMBERS = {"rotation": 0.1, "shift": 0.2, "area": 0.5, "brightness": 0.3, "contr
 
 
 def drawing(preset: str = "none", **values: object) -> Augmentation:
-    return Augmentation(**presets.fill({"preset": preset, "views": 8} | values))
+    return Augmentation.of({"preset": preset, "views": 8} | values)
 
 
 def corner(pixels: Pixels) -> tuple[float, float, float]:

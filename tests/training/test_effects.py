@@ -137,7 +137,7 @@ def outcome(params: Params) -> list[Any]:
     known = json.dumps(spec | {"initializer": "zeros" if linear else spec["initializer"]})
     views = [dataclasses.replace(drawn, views=0 if cached == 0 else drawn.count), drawn.symmetries]
     found: list[Any] = [graph.name, params.class_weight, params.head.classifier]
-    foreign = params.base_model.startswith(graphs.FOREIGN)
+    foreign = graphs.foreign(params.base_model)
     found.append([params.onnx.mean, params.onnx.std] if foreign else params.weights)
     chosen = [params.select, params.patience if params.select != "last" else None]
     found.append(drawn.symmetries if params.average_views else [(0, False, False)])

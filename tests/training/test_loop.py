@@ -400,7 +400,7 @@ def test_soft_labels_are_learnt_and_validation_is_of_hard_ones(classes: int) -> 
     soft, hard = Soft(classes, 0.2, 0.2), Soft(classes)
     train = Views(read, labels, batch_size=8, views=2, seed=1, soft=soft)
     validation = Views(read, labels, batch_size=8, soft=hard)
-    how = loop.Optimization("adam", 0.1, "constant", 4, soft=True)
+    how = loop.Optimization("adam", 0.1, "constant", 4)
     row = loop.fit(model, train, validation, how).rows[-1]
     assert row[4] == 1.0
     assert row[1] > 0.3  # no less is to be had of labels of 0.9

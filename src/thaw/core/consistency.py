@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from thaw.core import graphs
-from thaw.core.errors import ThawError
+from thaw.core.errors import ThawError, as_yaml
 from thaw.core.params import RANDOM, Params
 
 NETWORK = {"padding": "same", "l2": 0.0, "initializer": "glorot_uniform", "batch_norm": False}
@@ -55,7 +55,7 @@ def layers(params: Params) -> tuple[graphs.Graph, int, int, int | None]:
         ThawError: when there is no such network or layer.
     """
     graph = graphs.read(params.base_model, params.network.batch_norm, "base_model")
-    if params.base_model.startswith(graphs.FOREIGN):
+    if graphs.foreign(params.base_model):
         return _foreign(params, graph)
     last = len(graph.layers) - 1
     if params.feature_layer is not None:
@@ -118,8 +118,8 @@ def check_options(base_model: str, options: Mapping[str, object]) -> None:
     for name, default in NETWORK.items():
         if options[name] != default:
             raise ThawError(
-                f"network.{name}: {_shown(options[name])}: {base_model} has no such option, only "
-                f"{', '.join(graphs.OPTIONAL)}; give {_shown(default)}"
+                f"network.{name}: {as_yaml(options[name])}: {base_model} has no such option, only "
+                f"{', '.join(graphs.OPTIONAL)}; give {as_yaml(default)}"
             )
 
 
@@ -155,7 +155,3 @@ def _trained(params: Params) -> None:
             "head.epochs: 0: with fine_tune_at: null nothing would be trained; give the head "
             "epochs, or fine_tune_at a layer"
         )
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

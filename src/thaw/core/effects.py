@@ -72,7 +72,7 @@ def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     classifier = f"head.classifier: {head.classifier}"
     kept = params.fine_tune_at is None
     live = params.cache.layer in ("pixels", 0)
-    if params.base_model.startswith(graphs.FOREIGN):
+    if graphs.foreign(params.base_model):
         yield Idle(("weights",), "base_model is an ONNX file, which has its own")
     else:
         yield Idle(_of("onnx", "mean", "std"), f"base_model: {params.base_model}")
@@ -162,7 +162,7 @@ def _partly(params: Params, drawing: Mapping[str, Any]) -> Iterator[str]:
             f"augment.views: {views} does what {count} would here (augment.flip: "
             f"{drawing['flip']}, augment.quarter_turns: {turns}, nothing else of augment)"
         )
-    foreign = params.base_model.startswith(graphs.FOREIGN)
+    foreign = graphs.foreign(params.base_model)
     if params.fine_tune_at is None and not live and not foreign:
         yield (
             f"cache.layer: {params.cache.layer} only takes room here, as any layer would "

@@ -114,6 +114,13 @@ def some(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def as_yaml(value: object) -> str:
+    """A parameter's value as params.yaml has it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
 def shortlist(names: list[str], limit: int = 20) -> str:
     """Join names for an error message, saying how many were left out."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

@@ -28,6 +28,11 @@ class Graph:
     passed: Sequence[int]  # indices of those through which everything passes
 
 
+def foreign(name: str) -> bool:
+    """Whether a base model is an ONNX file."""
+    return name.startswith(FOREIGN)
+
+
 def path(name: str, batch_norm: bool = False) -> Path:
     """The file of a network; with BatchNormalization for one of ours."""
     return LAYERS / f"{name}{'-batch_norm' if batch_norm else ''}.csv"
@@ -51,7 +56,7 @@ def read(name: str, batch_norm: bool, place: str) -> Graph:
     Raises:
         ThawError: when there is no such network.
     """
-    if name.startswith(FOREIGN):
+    if foreign(name):
         return Graph("an ONNX file", ("pixels", "features"), ("InputLayer", "ONNX"), (0, 1))
     if name not in names():
         raise unknown(name, names(), place)

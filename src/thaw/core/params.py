@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from thaw.core.errors import ThawError
+from thaw.core.errors import ThawError, as_yaml
 
 Plain = TypeVar("Plain")  # a dataclass
 
@@ -282,5 +282,4 @@ def _sentence(location: tuple[int | str, ...], kind: str, values: Mapping[str, A
             return f"{'.'.join(names)} is missing: give {description}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             model = field.annotation
-    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-    return f"{'.'.join(names)}: {shown!s}: give {description}"
+    return f"{'.'.join(names)}: {as_yaml(value)}: give {description}"

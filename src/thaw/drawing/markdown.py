@@ -27,13 +27,6 @@ def place(value: object) -> object:
     return f"{'onnx:' if text.startswith('onnx:') else ''}…/{name}"
 
 
-def shown(value: object) -> str:
-    """A parameter's value as params.yaml has it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
-
-
 def signed(value: float, form: str = ".4f") -> str:
     """With + or −, so that the sign needs no colour."""
     text = f"{value:+{form}}"

@@ -27,6 +27,11 @@ BY_CLASS = {"precision", "recall", "f1", "roc_auc", "average_precision"}
 DECISIVE = ("accuracy", "loss", "f1", "roc_auc", "calibration_error")  # what DVC calls a metric
 
 
+def compared(thawed: bool) -> Mapping[str, str]:
+    """The models to show, and their titles: one where nothing was fine-tuned."""
+    return COMPARED if thawed else {"head": COMPARED["head"]}
+
+
 def whose(name: str, positive: str | None) -> str:
     """Whose a score is, to stand beside its name; empty where it is of all pictures."""
     if name not in BY_CLASS:
@@ -67,8 +72,8 @@ class Evaluation:
 
     @property
     def compared(self) -> Mapping[str, str]:
-        """The models to show, and their titles: one where nothing was fine-tuned."""
-        return COMPARED if self.thawed else {"head": COMPARED["head"]}
+        """As the function `compared` says."""
+        return compared(self.thawed)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:

@@ -13,6 +13,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def short(text: str) -> str:
+    """16 digits of a text's sha256, for a name that doesn't tell it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def noted(notes: Path, address: str) -> str | None:
     """The sha256 that is noted of an address, if any.
 

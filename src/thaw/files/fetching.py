@@ -1,7 +1,6 @@
 """Fetch a file and verify it: by https:, http:, file:, a path, or as a PyPI package."""
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from thaw.core.errors import ThawError
 from thaw.core.progress import SECONDS, Lines
 from thaw.files import kinds
-from thaw.files.checksums import sha256
+from thaw.files.checksums import sha256, short
 
 TRIES = 3  # of a download that is cut off and comes no further
 PAUSE = 1  # seconds before the second, and twice that before the third
@@ -171,8 +170,7 @@ def _fetch_url(source: Source, folder: Path) -> Path:
 
 
 def _name(address: str) -> str:
-    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-    return f"{digest}-{Path(urlsplit(address).path).name[-50:] or 'download'}"
+    return f"{short(address)}-{Path(urlsplit(address).path).name[-50:] or 'download'}"
 
 
 class _Part:
@@ -248,12 +246,8 @@ class _Part:
     def taken(self) -> Path:
         """Where the whole file lies: in the cache, if its sha256 is known."""
         self._taken = True
-        if not self._trusted:  # a cached copy would be trusted blindly
-            to = self._aside
-        elif self._lock is None:
-            return self.path  # a full or read-only home folder: the next clone fetches it again
-        else:
-            to = self._cached
+        # A cached copy of unknown sha256 would be trusted blindly.
+        to = self._cached if self._trusted and self._lock is not None else self._aside
         if self.path != to:
             shutil.move(self.path, to)
             self._note_gone()

@@ -2,12 +2,15 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
+from thaw.pictures import presets
 from thaw.pictures.decoding import Pixels
 
 GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue, as Pillow weighs them (ITU-R 601)
@@ -33,6 +36,11 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """As the group `augment` of `params.yaml` describes it."""
+        return cls(**presets.fill(values))
 
     @property
     def symmetries(self) -> list[tuple[int, bool, bool]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from thaw.core.errors import as_yaml
 from thaw.drawing import markdown, summary
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation import metrics
@@ -247,7 +248,7 @@ def numbers(before: Mapping[str, Any], after: Mapping[str, Any], columns: Sequen
 
 
 def _value(value: object) -> str:
-    return ABSENT if value == ABSENT else code(markdown.shown(value))
+    return ABSENT if value == ABSENT else code(as_yaml(value))
 
 
 def scores(

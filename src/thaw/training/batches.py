@@ -41,11 +41,6 @@ class Source:
     smoothing: float = 0.0  # of labels, and
     mixup: float = 0.0  # as `views.Soft` has them
 
-    @property
-    def soft(self) -> bool:
-        """Whether labels are shares of classes."""
-        return bool(self.smoothing or self.mixup)
-
     def read(self, name: str) -> NDArray:  # type: ignore[type-arg]
         """An array of the cache."""
         return cache.read(self.features, name)
@@ -147,7 +142,7 @@ def _views(
 ) -> tuple[Views, Views]:
     labels = source.read("train_labels")
     soft = hard = None
-    if source.soft:
+    if source.smoothing or source.mixup:
         classes = len(source.facts.classes)
         soft, hard = Soft(classes, source.smoothing, source.mixup), Soft(classes)
     return (

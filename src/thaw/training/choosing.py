@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from thaw.training.views import Views
 
@@ -21,6 +22,9 @@ class Selection:
 
     select: str = "last"  # loss, accuracy, f1 or roc_auc, of validation; or last
     patience: int | None = None  # epochs without a better one, after which the training ends
+
+
+LAST = Selection()
 
 
 class Best(keras.callbacks.Callback):
@@ -106,9 +110,7 @@ class Best(keras.callbacks.Callback):
             return float(metrics.f1_score(classes, predicted, average="macro"))
         if logits.shape[1] == 1:
             return float(metrics.roc_auc_score(classes, logits[:, 0]))
-        exponents = np.exp(logits - logits.max(1, keepdims=True))
-        shares = exponents / exponents.sum(1, keepdims=True)
-        return float(metrics.roc_auc_score(classes, shares, multi_class="ovr"))
+        return float(metrics.roc_auc_score(classes, softmax(logits, axis=1), multi_class="ovr"))
 
 
 def _classes(targets: NDArray[Any]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from thaw.core import progress
 from thaw.training.checkpoints import Checkpoint, History
-from thaw.training.choosing import Best, Selection
+from thaw.training.choosing import LAST, Best, Selection
 from thaw.training.views import Views
 
 Array = NDArray[np.float32]
@@ -54,7 +54,6 @@ class Optimization:
     warmup: float = 0.0  # epochs in which the rate rises from 0
     clip: float | None = None  # the gradient's largest norm
     ema: float = 0.0  # the share of the earlier average in averaged weights; 0: no averaging
-    soft: bool = False  # labels are shares of classes, by label smoothing or mixup
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
     show: Callable[[Fitted], object] = lambda _: None,
-    selection: Selection = Selection(),  # noqa: B008  frozen
+    selection: Selection = LAST,
     from_start: bool = False,
     rates: Rates | None = None,
 ) -> Fitted:
@@ -117,7 +116,7 @@ def fit(
     Returns:
         A row an epoch, the columns of `HISTORY`, and which was taken.
     """
-    compile_model(model, how, len(train), rates)
+    compile_model(model, how, len(train), rates, soft=train.soft)
     best = Best(selection, validation)
     if from_start:
         with validation.own_errors():
@@ -281,7 +280,12 @@ def schedule(how: Optimization, steps: int) -> keras.optimizers.schedules.Learni
 
 
 def compile_model(
-    model: keras.Model, how: Optimization, steps: int, rates: Rates | None = None
+    model: keras.Model,
+    how: Optimization,
+    steps: int,
+    rates: Rates | None = None,
+    *,
+    soft: bool = False,
 ) -> None:
     """Give a model that outputs logits its optimizer, its loss and accuracy.
 
@@ -290,11 +294,12 @@ def compile_model(
         how: to optimise.
         steps: of an epoch.
         rates: as in `fit`.
+        soft: whether labels are shares of classes.
     """
     optimizer = optimizer_of(how, rates)
     if how.schedule == "cosine" or how.warmup:
         optimizer.learning_rate = schedule(how, steps)
-    loss, accuracy = _loss_and_accuracy(model, how.soft)
+    loss, accuracy = _loss_and_accuracy(model, soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
 

@@ -96,6 +96,11 @@ class Views(keras.utils.PyDataset):
         first = augmentation.random("first", self._seed).integers(self._views, size=count)
         self._turn = (first + epoch) % self._views
 
+    @property
+    def soft(self) -> bool:
+        """Whether labels are shares of classes."""
+        return self._soft is not None
+
     def skip(self, epochs: int) -> None:
         """Go on from where so many epochs more would have ended."""
         self._start(self._epoch + epochs)
