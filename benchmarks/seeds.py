@@ -83,13 +83,14 @@ def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores
     found: Scores = {model: [] for model in MODELS}
     for seed in seeds:
         begun = time.perf_counter()
-        made.stage("split", seed=seed)
+        both = {"seed": seed, "split": made.params["split"] | {"seed": seed}}
+        made.stage("split", **both)
         if everything:
             select(made, everything, seed)
         else:
-            made.stage("extract_features", seed=seed)
+            made.stage("extract_features", **both)
         for name in ("train_head", "fine_tune", "evaluate"):
-            made.stage(name, seed=seed)
+            made.stage(name, **both)
         scores = made.read("metrics/evaluation.json")[part]
         for model in MODELS:
             found[model].append(scores[model])

@@ -236,7 +236,7 @@ def write(formats: Sequence[str], folder: Path) -> str:
         if name == "tflite":
             content = exports.to_tflite(model)
         else:
-            content, note = int8(model, classifier, params.seed)
+            content, note = int8(model, classifier, params.split.seed)
             notes.append(note)
         if content is not None:
             write_bytes(paths[name], content)

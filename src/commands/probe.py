@@ -77,7 +77,7 @@ def accuracies(
         for place in track(range(len(channels)), "probes", unit="depths"):
             train, validation = (probing.part(pooled[each], channels, place) for each in rows)
             balanced = params.class_weight == "balanced"
-            model = probing.probe(train, labels["train"], balanced, params.seed)
+            model = probing.probe(train, labels["train"], balanced, params.split.seed)
             found.append(float(model.score(validation, labels["validation"])))
     return found
 
@@ -143,7 +143,7 @@ def main() -> None:
     backbones.load_weights(whole, workspace.WEIGHTS)
     classes = workspace.read_dataset()["classes"]
     pictures, tested = len(rows["train"]), len(rows["validation"])
-    learnt = {"train": some(rows["train"], params.seed), "validation": rows["validation"]}
+    learnt = {"train": some(rows["train"], params.split.seed), "validation": rows["validation"]}
     found = accuracies(params, base, learnt, classes)
     parameters, seconds = costs(params, base, indices, len(classes), pictures)
     depths = [

@@ -47,7 +47,7 @@ def main() -> None:
         bottleneck=params.cache.bottleneck,
         classes=workspace.read_dataset()["classes"],
         augmentation=Augmentation.of(params.augment.model_dump()),
-        seed=params.seed,
+        seed=params.split.seed,
         feature_layer=cut,
         bit_depth=params.bit_depth,
     )

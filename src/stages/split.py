@@ -13,7 +13,7 @@ DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
 def main() -> None:
     params = workspace.read_params()
     pictures = tables.read(workspace.LABELS)
-    for line in effects.split_notes(params.split.held_out, params.split.test, {*pictures["part"]}):
+    for line in effects.split_notes(params.split, {*pictures["part"]}):
         print(f"note: {line}")
     dataset = workspace.read_dataset()
     workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
@@ -27,7 +27,7 @@ def main() -> None:
         content,
         held_out=params.split.held_out or published["held_out"] or DEFAULT_SHARE,
         test=params.split.test or published["test"] or DEFAULT_SHARE,
-        seed=params.seed,
+        seed=params.split.seed,
     )
     table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
     rows = table[[*splits.COLUMNS]].itertuples(index=False, name=None)

@@ -60,11 +60,12 @@ def in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The pipeline with seed 2."""
+    """The pipeline with both seeds 2."""
     made = Run(tmp_path_factory.mktemp("run"))
     made.params |= NETWORK
     made.stages("download", "weights")
-    made.stages("split", "extract_features", *TRAINING, seed=2)
+    both = {"seed": 2, "split": made.params["split"] | {"seed": 2}}
+    made.stages("split", "extract_features", *TRAINING, **both)
     return made
 
 

@@ -33,7 +33,7 @@ seed: 1
 threads: 2
 tensorboard: false
 cores: null
-split: {held_out: null, test: null}
+split: {held_out: null, test: null, seed: 1}
 augment:
   preset: photo
   views: 8
@@ -83,6 +83,7 @@ NOT_EPOCHS = ["0", "-1", "10001", "2.5", "3.0", "'3'", "true", "null", "many"]
 NOT_L2 = ["-0.1", "1.1", ".nan", "true", "none", "null"]
 NOT_BELOW_1 = ["-0.1", "1", ".nan", "true", "some", "null"]
 NOT_BOOLEAN = ["1", "0", "'true'", "maybe", "null"]
+NOT_SEED = ["-1", "4294967296", "0.5", "'1'", "true", "null"]
 NOT_GROUP = ["null", "5", "[]", "text", "true"]
 # As written in params.yaml: for each key, values that are wrong there.
 WRONG = {
@@ -110,12 +111,13 @@ WRONG = {
     "select": ["best", "null", "1", "true"],
     "patience": ["0", "-1", "1.5", "'3'", "true", "some"],
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
-    "seed": ["-1", "4294967296", "0.5", "'1'", "true", "null"],
+    "seed": NOT_SEED,
     "tensorboard": NOT_BOOLEAN,
     "threads": ["0", "257", "1.5", "two", "true", "null"],
     "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
     "split": NOT_GROUP,
     "split.held_out": NOT_SHARE,
+    "split.seed": NOT_SEED,
     "split.test": NOT_SHARE,
     "augment": NOT_GROUP,
     "augment.views": ["0", "65", "-1", "1.5", "'8'", "true", "null"],
@@ -316,6 +318,7 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("augment.area", "1"),
         ("augment.brightness", "null"),
         ("seed", "4294967295"),
+        ("split.seed", "0"),
     ],
 )
 def test_values_at_the_edge_are_accepted(key: str, text: str):

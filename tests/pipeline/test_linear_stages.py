@@ -51,7 +51,7 @@ def prepared(folder: Path, *names: str) -> Iterator[Run]:
         patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(folder)
         made.params["source"] = tinted(folder / "tinted", *names)
-        made.params["split"] = {"held_out": 0.5, "test": 0.4}
+        made.params["split"] = {"held_out": 0.5, "test": 0.4, "seed": 1}
         made.params |= CUT
         made.stages("download", "weights", "split", "extract_features")
         yield made
@@ -132,6 +132,14 @@ def test_a_linear_heads_classifier_is_one_keras_model(run: Run, kind: str) -> No
     # At that rate it changes nothing.
     assert run.losses("model")[0, 1] == pytest.approx(loss, abs=0.05)
     assert "C" not in run.metrics("model")
+
+
+def test_a_linear_heads_model_does_not_depend_on_the_seed_of_training(two: Run) -> None:
+    found = set()
+    for seed in (1, 2):
+        two.stages("train_head", head=head(two, "svm"), seed=seed)
+        found.add((two.folder / "models/head.onnx").read_bytes())
+    assert len(found) == 1
 
 
 def model(run: Run, name: str) -> keras.Model:

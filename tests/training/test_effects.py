@@ -18,7 +18,7 @@ import yaml
 from places import ROOT
 from thaw.core import consistency, effects, graphs
 from thaw.core.errors import ThawError
-from thaw.core.params import Params, parse, plain
+from thaw.core.params import Params, Split, parse, plain
 from thaw.pictures import presets
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import heads, loop
@@ -70,6 +70,7 @@ VALUES: dict[str, list[Any]] = {
     "batch_size": [8, 16],
     "class_weight": ["none", "balanced"],
     "threads": [1, 2],
+    "seed": [1, 2],
     "tensorboard": [False, True],
     "weights": ["pypi", "random"],
     "onnx.mean": [[0.5, 0.5, 0.5], [0.4, 0.5, 0.6]],
@@ -87,9 +88,9 @@ KINDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 # What counts in any run: which pictures there are, and what the network sees of them.
 ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "feature_layer",
-          "cache.bottleneck", "head.pooling", "seed", "bit_depth"}  # fmt: skip
+          "cache.bottleneck", "head.pooling", "bit_depth"}  # fmt: skip
 # No part of results; the dataset decides of these, and a stage tells.
-ELSEWHERE = {"cores", "split.held_out", "split.test", "positive"}
+ELSEWHERE = {"cores", "split.held_out", "split.test", "split.seed", "positive"}
 REFUSED = {f"network.{name}" for name in consistency.NETWORK}
 
 
@@ -142,7 +143,7 @@ def outcome(params: Params) -> list[Any]:
     chosen = [params.select, params.patience if params.select != "last" else None]
     found.append(drawn.symmetries if params.average_views else [(0, False, False)])
     whole = head_layers(known, params.head.standardize or linear)
-    trainings = [params.threads, params.batch_size, params.tensorboard, views]
+    trainings = [params.threads, params.batch_size, params.tensorboard, params.seed, views]
     if linear:
         # scikit-learn fits kernel and bias on the cached views, of pixels the pictures themselves.
         found.append(views if cached else "pictures")
@@ -182,7 +183,7 @@ def contexts() -> Iterator[tuple[str, Params]]:
 def test_every_parameter_is_in_the_table() -> None:
     every = set(effects._values(parse(OWN).model_dump()))
     assert every == set(VALUES) | ALWAYS | ELSEWHERE | REFUSED
-    assert set(effects.OFF) <= set(VALUES)
+    assert set(effects.OFF) <= {*VALUES, "split.seed"}
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -305,15 +306,20 @@ def test_as_many_symmetries_are_told_as_there_are(flip: str, turns: bool) -> Non
         ({"train"}, 0),
         ({"train", "validation"}, 1),
         ({"train", "test"}, 1),
-        ({"train", "validation", "test"}, 2),
+        ({"train", "validation", "test"}, 3),
     ],
 )
 def test_shares_of_parts_that_a_dataset_brings_are_told(parts: set[str], told: int) -> None:
-    lines = effects.split_notes(0.3, 0.5, parts)
+    lines = effects.split_notes(Split(held_out=0.3, test=0.5, seed=2), parts)
     assert len(lines) == told
-    assert effects.split_notes(None, None, parts) == []
+    assert effects.split_notes(Split(held_out=None, test=None, seed=1), parts) == []
     if "validation" in parts:
         assert lines[0] == (
             "split.held_out: 0.3 does nothing here (the dataset brings its validation pictures "
             "along)"
+        )
+    if told == 3:
+        assert lines[2] == (
+            "split.seed: 2 moves no picture here (the dataset brings all three parts along); it "
+            "still chooses views and resamples"
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thaw.core import consistency, graphs
-from thaw.core.params import Params
+from thaw.core.params import Params, Split
 
 OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "average_views": False,
@@ -42,6 +42,8 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "augment.saturation": 0.0,
     "tensorboard": False,
     "threads": 2,
+    "seed": 1,
+    "split.seed": 1,
 }
 TUNED = ("warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
 SYMMETRIES = ("flip", "quarter_turns")
@@ -82,7 +84,7 @@ def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     elif head.epochs == 0:
         yield Idle(_of("head", *BY_OPTIMIZER), "head.epochs: 0")
     if linear and kept:
-        rest = ("head.dropout", "head.l2", "batch_size", "threads", "tensorboard")
+        rest = ("head.dropout", "head.l2", "batch_size", "seed", "threads", "tensorboard")
         yield Idle(rest, f"{classifier}, fine_tune_at: null")
     if kept and (linear or head.epochs == 0):
         because = f"{classifier}, fine_tune_at: null"
@@ -142,14 +144,20 @@ def notes(params: Params, drawing: Mapping[str, Any]) -> list[str]:
     return lines + list(_partly(params, drawing))
 
 
-def split_notes(held_out: float | None, test: float | None, parts: Collection[str]) -> list[str]:
-    """What is to be told of `split`, whose shares are of parts that the dataset doesn't bring."""
-    shares = (("validation", "held_out", held_out), ("test", "test", test))
-    return [
+def split_notes(split: Split, parts: Collection[str]) -> list[str]:
+    """What is to be told of `split`, which divides what the dataset doesn't bring divided."""
+    shares = (("validation", "held_out", split.held_out), ("test", "test", split.test))
+    lines = [
         f"split.{name}: {share:g} does nothing here (the dataset brings its {part} pictures along)"
         for part, name, share in shares
         if part in parts and share is not None
     ]
+    if split.seed != OFF["split.seed"] and {"train", "validation", "test"} == {*parts}:
+        lines.append(
+            f"split.seed: {split.seed} moves no picture here (the dataset brings all three parts "
+            "along); it still chooses views and resamples"
+        )
+    return lines
 
 
 def _partly(params: Params, drawing: Mapping[str, Any]) -> Iterator[str]:

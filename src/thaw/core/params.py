@@ -26,6 +26,8 @@ Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
 Name = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SEED = "a whole number from 0 to 4294967295"
 SPREAD = "the largest change, a number from 0 to below 1, or null for the preset's"
 
 
@@ -48,6 +50,7 @@ class Split(Group):
         description="a share between 0 and 1 of the held-out pictures to test on, "
         "or null for the dataset's own (else 0.2)",
     )
+    seed: Seed = Field(description=SEED)
 
 
 class Augment(Group):
@@ -211,13 +214,13 @@ class Params(Group):
         description="a whole number of epochs from 1, or null"
     )
     batch_size: int = Field(ge=1, le=4096, description="a whole number from 1 to 4096")
-    seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+    seed: Seed = Field(description=SEED)
     threads: int = Field(ge=1, le=256, description="a whole number of training threads, 1 to 256")
     tensorboard: bool = Field(description="true or false")
     cores: Annotated[int, Field(ge=1)] | None = Field(
         description="a whole number of processor cores from 1, or null for all there are"
     )
-    split: Split = Field(description="the group of split.held_out and split.test")
+    split: Split = Field(description="the group of split.held_out, split.test and split.seed")
     augment: Augment = Field(description="the group of augment.preset, augment.views and so on")
     onnx: Onnx = Field(description="the group of onnx.mean and onnx.std")
     network: Network = Field(description="the group of network.padding, network.l2 and so on")

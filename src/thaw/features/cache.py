@@ -39,7 +39,7 @@ class Facts:
     bottleneck: str  # pooled, blocks or full
     classes: list[str]
     augmentation: Augmentation
-    seed: int
+    seed: int  # of the views
     feature_layer: str | None = None  # where the network is cut; None: nowhere
     bit_depth: BitDepth = "file"
 

@@ -37,7 +37,7 @@ class Source:
     facts: cache.Facts
     batch_size: int
     class_weight: str  # none or balanced
-    seed: int
+    seed: int  # of the order and of mixup; of the views, that of `facts`
     smoothing: float = 0.0  # of labels, and
     mixup: float = 0.0  # as `views.Soft` has them
 
