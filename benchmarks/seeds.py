@@ -1,171 +1,206 @@
-"""How much the result depends on the seed: the stages of params.yaml, run for several seeds.
+"""How much the result depends on chance: the stages of params.yaml, run for several seeds.
 
-    python benchmarks/seeds.py --seeds 0 1 2 3 4 [--set class_weight=balanced]
+    python benchmarks/seeds.py                                       # seed 1 to 5, one split
+    python benchmarks/seeds.py --split-seeds 1 2 3 4 5               # one seed, five splits
+    python benchmarks/seeds.py --seeds 1 2 3 4 5 --split-seeds 1 2 3 4 5 --set class_weight=balanced
 
-Reads data/dataset and data/weights, which `dvc repro` makes. A seed chooses the split, the views
-and their order, the order of training and the head's first weights. Where all views of a picture
-are cached, the frozen layers compute the same for every seed, so they run once, on all pictures.
-The other stages run for each seed, in a temporary folder, and give what the pipeline gives. Writes
-benchmarks/results/seeds.json and .md (or --name). Five seeds take about 20 minutes on 2 cores.
+--seeds varies `seed`, of training, on the split of split.seed: all runs train and are tested on the
+same pictures, views and features. --split-seeds varies split.seed, as publications report it; what
+was chosen on the pictures of one split was then chosen on test pictures of another. Both tables
+compare the fine-tuned model with the head's on the same pictures.
+
+All runs in a temporary folder, downloads included, and gives what the pipeline gives. Features are
+computed once a split, or once altogether where all views of a picture are cached. Writes
+benchmarks/results/seeds.json and .md (or --name).
 """
 
 import argparse
-import csv
-import json
-import shutil
-import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from statistics import mean, stdev
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-import library
+import caches
+import judging
 import tables
 import workspace
 import workspaces
+from judging import MODELS, Judged
 from thaw.core import errors
-from thaw.core.errors import ThawError
 from thaw.drawing import markdown
-from thaw.files.serialize import write_json
-from thaw.pictures.augmentation import Augmentation, random
 from workspaces import Workspace
 
-NEEDED = (workspace.RAW, workspace.WEIGHTS)
-CACHED = ("train", "validation")  # the parts of the split that the cache holds
-MODELS = ("head", "fine_tuned")
-SHOWN = ("accuracy", "f1", "roc_auc")
-Scores = dict[str, list[dict[str, float]]]  # of each model: of each seed
+SHOWN = {"accuracy": "accuracy", "loss": "log loss", "f1": "F1", "roc_auc": "ROC AUC"}
+SEEDS = [1, 2, 3, 4, 5]
+OVERLAP = (
+    "The test pictures of one split are training and validation pictures of another, among them "
+    "those that parameters were chosen on. So these figures are for comparison with publications, "
+    "which report the like; they are no test that nothing was chosen by."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the stages."""
+
+    split_seed: int
+    seed: int
+    judged: Judged
+    minutes: dict[str, float]  # of extraction (where the features are others'), head, fine-tuning
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], metavar="SEED")
+    parser.add_argument("--split-seeds", type=int, nargs="+", default=[], metavar="SEED")
     parser.add_argument("--part", choices=["validation", "test"], default="test")
+    parser.add_argument("--recipe", help="of recipes/, without .yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--name", default="seeds")
     given = parser.parse_args()
-    params = workspaces.merged(settings=given.set)
+    params = workspaces.merged(given.recipe, given.set)
+    seed, split_seed = params["seed"], params["split"]["seed"]
+    seeds = given.seeds or ([] if given.split_seeds else SEEDS)
+    groups = {
+        "seeds": [(split_seed, each) for each in seeds],
+        "split_seeds": [(each, seed) for each in given.split_seeds],
+    }
     with workspaces.temporary() as folder:
-        found = repeat(
-            workspaces.create(folder / "run", params), library.ROOT, given.seeds, given.part
-        )
+        made = workspaces.create(folder / "run", params)
+        runs = repeat(made, [*groups["seeds"], *groups["split_seeds"]], given.part)
+    found = {name: [runs[key] for key in keys] for name, keys in groups.items() if keys}
     machine = tables.machine()
-    seeds = ", ".join(map(str, given.seeds))
-    page = (
-        f"{tables.machine_line(machine)} Pictures: {given.part}. Seeds: {seeds}. Mean ± standard "
-        f"deviation.\n\n{table(found)}"
-    )
-    tables.write(given.name, {"machine": machine, "seeds": given.seeds, **found}, page)
+    settings = [f"recipe {given.recipe}"] if given.recipe else []
+    settings += [told(each) for each in given.set]
+    changed = f" With {', '.join(map(markdown.code, settings))}." if settings else ""
+    page = f"{tables.machine_line(machine)} Pictures: {given.part}.{changed}\n\n"
+    content = {"machine": machine, "part": given.part, "settings": settings}
+    page += "\n".join(section(name, of, given.part) for name, of in found.items())
+    tables.write(given.name, content | {n: record(of) for n, of in found.items()}, page)
 
 
-def repeat(made: Workspace, source: Path, seeds: list[int], part: str) -> Scores:
-    """Run the stages for each seed.
+def told(setting: str) -> str:
+    """A setting without this machine's folders."""
+    name, equals, value = setting.partition("=")
+    return f"{name}{equals}{markdown.place(value)}"
+
+
+def repeat(
+    made: Workspace, chosen: Sequence[tuple[int, int]], part: str
+) -> dict[tuple[int, int], Run]:
+    """Run the stages for each split.seed and seed.
 
     Args:
         made: a workspace without data.
-        source: the folder that holds what `NEEDED` names.
-        seeds: one run each.
-        part: of the split, whose scores are returned.
-
-    Raises:
-        ThawError: when the data isn't there.
+        chosen: what to run.
+        part: of the split, whose pictures both models are compared on.
     """
-    for name in NEEDED:
-        if not (source / name).exists():
-            raise ThawError(f"{source / name} is missing; run `dvc repro split weights`")
-        link = made.folder / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(source / name)
-    everything = extract(made) if shared(made) else None
-    found: Scores = {model: [] for model in MODELS}
-    for seed in seeds:
-        begun = time.perf_counter()
-        both = {"seed": seed, "split": made.params["split"] | {"seed": seed}}
-        made.stage("split", **both)
+    for name in ("download", "weights"):
+        made.stage(name)
+    order = sorted(set(chosen))
+    everything = None
+    if len({split_seed for split_seed, _ in order}) > 1 and caches.shared(made):
+        made.stage("split")
+        everything = caches.extract(made, made.rows(workspace.SPLIT))
+    found: dict[tuple[int, int], Run] = {}
+    for split_seed, keys in groupby(order, lambda key: key[0]):
+        split = made.params["split"] | {"seed": split_seed}
+        own = Workspace(made.folder, made.params | {"split": split})
+        own.stage("split")
         if everything:
-            select(made, everything, seed)
+            caches.select(own, everything)
+            seconds = 0.0 if found else everything.seconds
         else:
-            made.stage("extract_features", **both)
-        for name in ("train_head", "fine_tune", "evaluate"):
-            made.stage(name, **both)
-        scores = made.read("metrics/evaluation.json")[part]
-        for model in MODELS:
-            found[model].append(scores[model])
-        shown = ", ".join(f"{model} {scores[model]['accuracy']:.4f}" for model in MODELS)
-        print(f"seed {seed}: {shown}, {time.perf_counter() - begun:.0f} s", flush=True)
+            seconds = own.stage("extract_features").seconds
+        for _, seed in keys:
+            took = {"extraction": seconds, **train(own, seed)}
+            judged = judging.judge(own, part)
+            minutes = {name: each / 60 for name, each in took.items()}
+            found[split_seed, seed] = Run(split_seed, seed, judged, minutes)
+            seconds = 0.0
+            shown = ", ".join(f"{m} {judged.scores[m]['accuracy']:.4f}" for m in MODELS)
+            print(
+                f"split.seed {split_seed}, seed {seed} ({len(found)} of {len(order)}): {shown}, "
+                f"{sum(minutes.values()):.1f} min",
+                flush=True,
+            )
     return found
 
 
-def shared(made: Workspace) -> bool:
-    """Whether every seed caches the same of a picture: all its views, or its pixels."""
-    augmentation = Augmentation.of(made.params["augment"])
-    every = not augmentation.endless and augmentation.count == len(augmentation.symmetries)
-    return every or made.params["cache"]["layer"] == "pixels"
+def train(made: Workspace, seed: int) -> dict[str, float]:
+    """Train the head, then fine-tune, on the features that are there; the seconds of each."""
+    stages = {"head": "train_head", "fine_tuning": "fine_tune"}
+    return {name: made.stage(stage, seed=seed).seconds for name, stage in stages.items()}
 
 
-def extract(made: Workspace) -> Path:
-    """Compute the features of all pictures, as for training and as for validation.
-
-    Returns:
-        The folder they lie in, with the split.csv that names their rows.
-    """
-    made.stage("split")
-    pictures = made.rows(workspace.SPLIT)
-    with (made.folder / workspace.SPLIT).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(pictures[0]))
-        writer.writeheader()
-        writer.writerows(row | {"split": part} for part in CACHED for row in pictures)
-    made.stage("extract_features")
-    everything = (made.folder / workspace.FEATURES).rename(made.folder / "everything")
-    (made.folder / workspace.SPLIT).rename(everything / "split.csv")
-    return everything
+def record(runs: Sequence[Run]) -> dict[str, Any]:
+    """What is kept of runs."""
+    rows = [
+        {
+            "split_seed": run.split_seed,
+            "seed": run.seed,
+            "scores": {m: {n: run.judged.scores[m][n] for n in SHOWN} for m in MODELS},
+            "minutes": run.minutes,
+        }
+        for run in runs
+    ]
+    return {"runs": rows, "paired": asdict(judging.together([run.judged for run in runs]))}
 
 
-def select(made: Workspace, everything: Path, seed: int) -> None:
-    """Write data/features as stage `extract_features` would for the split and the seed: rows of
-    `everything`, the views of each picture in the seed's order.
-    """
-    features = made.folder / workspace.FEATURES
-    shutil.rmtree(features, ignore_errors=True)
-    features.mkdir()
-    facts = json.loads((everything / "features.json").read_text(encoding="utf-8"))
-    write_json(features / "features.json", facts | {"seed": seed})
-    views = len(Augmentation(**facts["augmentation"]).symmetries)
-    known = made.rows(everything / "split.csv")
-    split = made.rows(workspace.SPLIT)
-    for part in CACHED:
-        paths = [row["path"] for row in known if row["split"] == part]
-        place = {path: number for number, path in enumerate(paths)}
-        rows = [place[row["path"]] for row in split if row["split"] == part]
-        for path in everything.glob(f"{part}_*.npy"):
-            whole = np.load(path, mmap_mode="r")
-            shape = (len(rows), *whole.shape[1:])
-            some = np.lib.format.open_memmap(features / path.name, "w+", whole.dtype, shape)
-            for number, row in enumerate(rows):
-                some[number] = whole[row]
-                if whole.ndim > 1 and whole.shape[1] == views > 1:
-                    some[number] = whole[row][turned(paths[row], views, facts["seed"], seed)]
-            some.flush()
+def section(name: str, runs: Sequence[Run], part: str) -> str:
+    """Runs of which one seed varies, as Markdown."""
+    judged = [run.judged for run in runs]
+    if name == "seeds":
+        seeds = ", ".join(str(run.seed) for run in runs)
+        title = f"One split, `seed` {seeds}"
+        about = (
+            f"split.seed is {runs[0].split_seed}: all train on the same pictures and views, and "
+            f"are compared on the same {len(judged[0].paths):,} {part} pictures."
+        )
+    else:
+        seeds = ", ".join(str(run.split_seed) for run in runs)
+        title = f"One seed of training, `split.seed` {seeds}"
+        about = f"`seed` is {runs[0].seed}.{f' {OVERLAP}' * (part == 'test')}"
+    parts = [f"## {title}", about, table(judged), sentence(judging.together(judged)), minutes(runs)]
+    return "\n\n".join(parts) + "\n"
 
 
-def turned(path: str, views: int, before: int, after: int) -> NDArray[np.int64]:
-    """(views,) where each view of a picture by one seed lies among those of another."""
-    first, second = (random("view", seed, path).permutation(views) for seed in (before, after))
-    found: NDArray[np.int64] = np.argsort(first)[second]
-    return found
-
-
-def table(found: Scores) -> str:
-    """Mean and standard deviation over the seeds as a Markdown table, a line a model."""
+def table(judged: Sequence[Judged]) -> str:
+    """Mean and standard deviation over runs as a Markdown table, a line a model."""
     rows = []
-    for model, scores in found.items():
-        columns = {name: [each[name] for each in scores] for name in SHOWN}
+    for model in MODELS:
+        columns = {name: [each.scores[model][name] for each in judged] for name in SHOWN}
         every = ", ".join(f"{value:.4f}" for value in columns["accuracy"])
-        rows.append([model, *map(spread, columns.values()), every])
-    return markdown.table(("", *SHOWN, "accuracy of each seed"), rows) + "\n"
+        rows.append([model.replace("_", "-"), *map(spread, columns.values()), every])
+    return markdown.table(("mean ± deviation", *SHOWN.values(), "accuracy of each"), rows)
+
+
+def sentence(paired: judging.Paired) -> str:
+    """The paired difference in words."""
+    return (
+        f"Fine-tuned less head, over {paired.predictions:,} predictions of {paired.pictures:,} "
+        f"pictures: {paired.shown} points, {paired.mended} mended, {paired.broken} broken, "
+        f"p = {paired.p_value:.2g}. Each picture counts as one, however often it was predicted: "
+        "its differences are summed for the standard error (±) and for the test, which flips the "
+        "signs of these sums. So p is of other pictures with these seeds; how far seeds differ is "
+        "the deviation above."
+    )
+
+
+def minutes(runs: Sequence[Run]) -> str:
+    """What each run took, as a Markdown table."""
+    rows = [
+        [
+            str(run.split_seed),
+            str(run.seed),
+            *(f"{value:.1f}" if value else "–" for value in run.minutes.values()),
+        ]
+        for run in runs
+    ]
+    return markdown.table(("split.seed", "seed", "extraction, min", "head", "fine-tuning"), rows)
 
 
 def spread(values: list[float]) -> str:

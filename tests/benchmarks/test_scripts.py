@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import bench
+import caches
+import judging
 import memory
 import plain_keras
 import seeds
@@ -25,8 +28,8 @@ import workspaces
 from places import ROOT
 from processes import Usage
 from runs import Run
-from thaw.core.errors import ThawError
 from thaw.features import cache
+from thaw.files import tables as tables_of_results
 from thaw.files.serialize import write_csv
 from thaw.review import probing
 from thaw.training import loop
@@ -60,22 +63,45 @@ def in_this_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The pipeline with both seeds 2."""
+    """The pipeline with seed 2 and split.seed 3."""
     made = Run(tmp_path_factory.mktemp("run"))
     made.params |= NETWORK
+    made.params["split"]["seed"] = 3
     made.stages("download", "weights")
-    both = {"seed": 2, "split": made.params["split"] | {"seed": 2}}
-    made.stages("split", "extract_features", *TRAINING, **both)
+    made.stages("split", "extract_features", *TRAINING, seed=2)
     return made
 
 
-def test_a_seed_gives_what_the_pipeline_gives_with_it(run: Run, tmp_path: Path) -> None:
-    made = workspaces.create(tmp_path / "run", run.params | {"seed": 1})
-    found = seeds.repeat(made, run.folder, [2], "test")
+@pytest.fixture(scope="module")
+def repeated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """Where two splits were run with one seed, and what was found."""
+    params = run.params | {"split": run.params["split"] | {"seed": 1}}
+    made = workspaces.create(tmp_path_factory.mktemp("repeated") / "run", params)
+    return made.folder, seeds.repeat(made, [(3, 2), (1, 2), (3, 2)], "test")
+
+
+def test_a_seed_gives_what_the_pipeline_gives_with_it(
+    run: Run, repeated: tuple[Path, dict]
+) -> None:
+    """Of features that were computed with another split.seed, for all pictures."""
+    folder, found = repeated
+    assert [*found] == [(1, 2), (3, 2)]
     expected = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
-    assert {model: scores for model, (scores,) in found.items()} == expected
+    for model, scores in expected.items():
+        ours = found[3, 2].judged.scores[model]
+        assert {name: ours[name] for name in scores} == pytest.approx(scores)
     for path in (run.folder / "data/features").iterdir():
-        assert (made.folder / "data/features" / path.name).read_bytes() == path.read_bytes()
+        assert (folder / "data/features" / path.name).read_bytes() == path.read_bytes()
+    assert [each.minutes["extraction"] > 0 for each in found.values()] == [True, False]
+
+
+def test_what_is_right_is_that_of_the_predictions(run: Run, repeated: tuple[Path, dict]) -> None:
+    table = tables_of_results.read(run.folder / "data/predictions.csv").sort_values("path")
+    judged = repeated[1][3, 2].judged
+    assert judged.paths == table["path"].tolist()
+    for model in judging.MODELS:
+        guessed = [float(share) > 0.5 for share in table[f"{model}_b"]]
+        assert judged.right[model].tolist() == [*(guessed == (table["label"] == "b"))]
 
 
 @pytest.mark.parametrize(
@@ -87,19 +113,13 @@ def test_a_seed_gives_what_the_pipeline_gives_with_it(run: Run, tmp_path: Path) 
         ({"augment": {"rotation": 0.1}, "cache": {"layer": "pixels"}}, True),
     ],
 )
-def test_only_views_that_all_seeds_have_are_computed_once(
+def test_only_views_that_all_splits_have_are_computed_once(
     tmp_path: Path, changes: dict[str, dict[str, object]], expected: bool
 ) -> None:
     params = workspaces.merged()
     for group, values in changes.items():
         params[group] |= values
-    assert seeds.shared(workspaces.Workspace(tmp_path, params)) is expected
-
-
-def test_without_data_seeds_says_what_makes_it(tmp_path: Path) -> None:
-    made = workspaces.Workspace(tmp_path, {})
-    with pytest.raises(ThawError, match="dataset is missing; run `dvc repro split weights`"):
-        seeds.repeat(made, tmp_path / "nowhere", [1], "test")
+    assert caches.shared(workspaces.Workspace(tmp_path, params)) is expected
 
 
 @pytest.fixture
@@ -109,24 +129,59 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results"
 
 
+def a_run(split_seed: int, seed: int, accuracy: float) -> seeds.Run:
+    scores = {"accuracy": accuracy, "f1": 0.5, "roc_auc": 1.0, "loss": 0.25}
+    right = {"head": np.array([True, False]), "fine_tuned": np.array([True, True])}
+    judged = judging.Judged(["a", "b"], dict.fromkeys(judging.MODELS, scores), right)
+    return seeds.Run(split_seed, seed, judged, {"extraction": 0.0, "head": 1.0, "fine_tuning": 2.0})
+
+
 def test_seeds_writes_their_mean_and_spread(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = [{"accuracy": value, "f1": 0.5, "roc_auc": 1.0} for value in (0.8, 0.9)]
-    found = {"head": scores, "fine_tuned": scores[:1]}
     given = []
-    monkeypatch.setattr(seeds, "repeat", lambda *values: given.extend(values) or found)
-    monkeypatch.setattr(sys, "argv", ["seeds.py", "--seeds", "3", "4", "--set", "head.dropout=0.5"])
+
+    def repeat(made: workspaces.Workspace, chosen: list, part: str) -> dict:
+        given.extend([made, chosen, part])
+        return {key: a_run(*key, 0.5 + sum(key) / 10) for key in chosen}
+
+    monkeypatch.setattr(seeds, "repeat", repeat)
+    arguments = "seeds.py --seeds 1 3 --split-seeds 1 2 --recipe all-layers --set head.dropout=0.5"
+    monkeypatch.setattr(sys, "argv", [*arguments.split(), "--set", "source=/home/me/a.zip"])
     seeds.main()
-    made, source, *chosen = given
+    made, *chosen = given
     assert made.params["head"]["dropout"] == 0.5
-    assert made.params["head"]["optimizer"] == workspaces.merged()["head"]["optimizer"]
-    assert (source, chosen) == (ROOT, [[3, 4], "test"])
+    assert made.params["dataset"] == "cats_and_dogs"
+    assert chosen == [[(1, 1), (1, 3), (1, 1), (2, 1)], "test"]
     page = (results / "seeds.md").read_text()
-    assert "Pictures: test. Seeds: 3, 4. Mean ± standard deviation.\n\n" in page
-    assert page.splitlines()[4:] == [
-        "| head | 0.8500 ± 0.0707 | 0.5000 ± 0.0000 | 1.0000 ± 0.0000 | 0.8000, 0.9000 |",
-        "| fine_tuned | 0.8000 | 0.5000 | 1.0000 | 0.8000 |",
+    head, first, second = page.split("## ")
+    assert "With `recipe all-layers`, `head.dropout=0.5`, `source=…/a.zip`." in head
+    assert first.startswith("One split, `seed` 1, 3\n\nsplit.seed is 1")
+    assert "| head | 0.8000 ± 0.1414 | 0.2500 ± 0.0000 |" in first
+    assert "2 pictures: +50.00 ± 50.00 points, 2 mended, 0 broken, p = 1." in first
+    assert "| 1 | 3 | – | 1.0 | 2.0 |" in first
+    assert second.startswith("One seed of training, `split.seed` 1, 2\n")
+    assert ("were chosen on" in first, "were chosen on" in second) == (False, True)
+    kept = json.loads((results / "seeds.json").read_text())
+    assert [each["seed"] for each in kept["seeds"]["runs"]] == [1, 3]
+    assert kept["split_seeds"]["paired"]["mended"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [("", [(1, n) for n in range(1, 6)]), ("--split-seeds 4 5", [(4, 1), (5, 1)])],
+)
+def test_either_seed_may_vary(
+    results: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, expected: list
+) -> None:
+    monkeypatch.setattr(
+        seeds, "repeat", lambda _, chosen, __: {key: a_run(*key, 0.5) for key in chosen}
+    )
+    monkeypatch.setattr(sys, "argv", ["seeds.py", *arguments.split()])
+    seeds.main()
+    kept = json.loads((results / "seeds.json").read_text())
+    groups = [kept[name]["runs"] for name in ("seeds", "split_seeds") if name in kept]
+    assert [[(each["split_seed"], each["seed"]) for each in group] for group in groups] == [
+        expected
     ]
-    assert json.loads((results / "seeds.json").read_text())["head"] == scores
 
 
 def test_sweep_writes_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +216,7 @@ def test_bench_reads_what_the_stages_wrote(
     run: Run, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def plain(folder: Path, *_: str) -> Usage:
-        models = [f"{model}_{part}" for model in seeds.MODELS for part in ("validation", "test")]
+        models = [f"{model}_{part}" for model in judging.MODELS for part in ("validation", "test")]
         found = dict.fromkeys(models, 0.75) | {"seconds_after_head": 30.0}
         (folder / "plain.json").write_text(json.dumps(found))
         return Usage(80.0, 900.0)
@@ -173,7 +228,7 @@ def test_bench_reads_what_the_stages_wrote(
     for job in (*bench.JOBS, "vgg_epoch"):
         found.add(job, 10.0, 20.0)
     tests = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
-    for model in seeds.MODELS:
+    for model in judging.MODELS:
         assert found.samples[f"{model}_test"]["thaw"] == [100 * tests[model]["accuracy"]]
     assert found.samples["whole"] == {"plain": [80.0], "thaw": [2.0 * len(bench.STAGES)]}
     assert found.samples["head"] == {"plain": [50.0], "thaw": [2.0]}
