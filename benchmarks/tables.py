@@ -11,6 +11,7 @@ from typing import Any
 import library
 from thaw.core import cores, environment
 from thaw.drawing import markdown
+from thaw.files.serialize import write_text
 
 RESULTS = library.ROOT / "benchmarks/results"
 SIDES = ("plain", "thaw")
@@ -142,11 +143,15 @@ def machine_line(found: Mapping[str, object]) -> str:
 
 def write(name: str, content: Any, page: str) -> None:
     """Write `results/{name}.json` and `.md`, and show the page."""
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
-    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    save(name, content, page)
     print(f"\n{page}", flush=True)
+
+
+def save(name: str, content: Any, page: str) -> None:
+    """Write `results/{name}.json` and `.md`, each whole or not at all."""
+    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n"
+    write_text(RESULTS / f"{name}.json", text)
+    write_text(RESULTS / f"{name}.md", page)
 
 
 def _rounded(content: Any) -> Any:

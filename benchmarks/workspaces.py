@@ -60,13 +60,13 @@ def create(folder: Path, params: Params) -> Workspace:
 
 
 @contextmanager
-def temporary() -> Iterator[Path]:
+def temporary(told: str = "no result was written") -> Iterator[Path]:
     """A folder for workspaces, removed at the end; Ctrl-C ends the benchmark with a sentence."""
     try:
         with tempfile.TemporaryDirectory(prefix="thaw-benchmark-") as folder:
             yield Path(folder)
     except KeyboardInterrupt:
-        sys.exit("error: interrupted; no result was written")
+        sys.exit(f"error: interrupted; {told}")
 
 
 def read_params(epochs: int, views: int, recipe: str | None = None) -> Params:

@@ -149,7 +149,7 @@ def test_the_sweeps_table_names_the_advised_value_best_first() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["bench", "memory", "seeds", "sweep"])
+@pytest.mark.parametrize("name", ["bench", "memory", "recipes", "seeds", "sweep"])
 def test_a_script_finds_what_it_imports_wherever_it_is_started(name: str, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     script = ROOT / "benchmarks" / f"{name}.py"

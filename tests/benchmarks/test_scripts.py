@@ -19,6 +19,7 @@ import caches
 import judging
 import memory
 import plain_keras
+import recipes
 import seeds
 import sweep
 import tables
@@ -35,6 +36,7 @@ from thaw.review import probing
 from thaw.training import loop
 
 BENCHMARKS = ROOT / "benchmarks"
+FOLDERS = ("data", "everything")  # with a split.csv
 TRAINING = ("train_head", "fine_tune", "evaluate")
 NETWORK = {
     "base_model": "cifar10_cnn",
@@ -182,6 +184,45 @@ def test_either_seed_may_vary(
     assert [[(each["split_seed"], each["seed"]) for each in group] for group in groups] == [
         expected
     ]
+
+
+def test_recipes_go_on_where_they_were(
+    run: Run, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test pictures are never read, and what is known isn't run again."""
+    of_all = ("dataset", "seed", "source", "split")
+    params = {name: value for name, value in run.params.items() if name not in of_all}
+    text = json.dumps({"about": "small", "dataset": "folder", "params": params})
+    (tmp_path / "small.yaml").write_text(text)
+    monkeypatch.setattr(recipes, "CANDIDATES", tmp_path)
+    trained, read, found = [], [], []
+    train, judge = seeds.train, judging.judge
+
+    def judged(made: workspaces.Workspace, part: str) -> judging.Judged:
+        read.extend({row["path"] for row in made.rows(f"{n}/split.csv")} for n in FOLDERS)
+        if not found:  # later ones are told the same, since nothing was trained
+            found.append(judge(made, part))
+        return found[0]
+
+    def counted(made: workspaces.Workspace, seed: int) -> dict[str, float]:
+        trained.append(seed)
+        return {"head": 1.0, "fine_tuning": 2.0} if found else train(made, seed)
+
+    monkeypatch.setattr(seeds, "train", counted)
+    monkeypatch.setattr(judging, "judge", judged)
+    command = ["recipes.py", "--dataset", "folder", "--source", run.params["source"], "--folds=2"]
+    for only, expected in ((["--only-folds", "1"], [1]), ([], [1]), ([], [])):
+        trained.clear()
+        monkeypatch.setattr(sys, "argv", [*command, *only])
+        recipes.main()
+        assert trained == expected
+    one, two = json.loads((results / "recipes-folder.json").read_text())["runs"]
+    assert (one["fold"], two["fold"]) == (0, 1)
+    # Of 40 pictures 8 are held out, and 2 of them test.
+    assert [len(each["right"][m]) for each in (one, two) for m in judging.MODELS] == [19] * 4
+    assert [len(paths) for paths in read] == [38] * 4
+    assert len({*map(frozenset, read)}) == 1
+    assert "2 test pictures were set aside" in (results / "recipes-folder.md").read_text()
 
 
 def test_sweep_writes_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
