@@ -13,6 +13,7 @@
 # make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
 # make export       the model in other formats, in export/: [FORMATS="saved_model tflite int8"]
 # make probe        the depth at which features stop being general: where fine_tune_at should lie
+# make lr           the learning rates of head and fine-tuning, each tried on the cache: lr/
 #
 # make recipes      the published systems: what they report, what was measured here
 # make recipe       run one as an experiment: NAME=codes-svm [AS=mine] [SET="seed=2 batch_size=8"]
@@ -27,7 +28,7 @@
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
-.PHONY: repro test quick lint own undo compare report watch page demo export probe recipes recipe \
+.PHONY: repro test quick lint own undo compare report watch page demo export probe lr recipes recipe \
 	bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
@@ -99,6 +100,10 @@ export: venv
 probe: venv
 	@dvc repro --quiet split weights
 	@python src probe
+
+lr: venv
+	@dvc repro --quiet train_head
+	@python src lr
 
 # The list needs a small part of requirements.txt.
 recipes:

@@ -43,13 +43,14 @@ COMMANDS = (
     "page",
     "watch",
     "probe",
+    "lr",
     "recipe",
     "demo",
     "export",
     "own",
     "undo",
 )
-BARE = (*STAGES, "probe", "undo")  # take no arguments
+BARE = (*STAGES, "probe", "lr", "undo")  # take no arguments
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
 

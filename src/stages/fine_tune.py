@@ -2,6 +2,8 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+from dataclasses import dataclass
+
 import keras
 
 import workspace
@@ -35,36 +37,54 @@ def main() -> None:
         extractor = extractors.load(workspace.WEIGHTS) if facts.foreign else None
         RESULTS.write(classifier, facts, params.average_views, loop.NOTHING, extractor)
         return
-    base = classifier.get_layer(facts.base_model)
-    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
-    backbones.freeze_below(base, thawed)
-    boundary, train, validation = views(params, facts, classifier, base, thawed)
     inputs = [workspace.FEATURES, workspace.IMAGES, workspace.SPLIT]
+    ready = to_train(params, facts, classifier)
     key = checkpoints.key(f"model {settings(params)}", classifier, inputs)
     checkpoint = Checkpoint(workspace.UNFINISHED / "model.npz", key)
-    training_mode = params.fine_tune.batch_norm == "trained"
-    if training_mode:
-        classifiers.fit_momentum(base, len(train), params.fine_tune.epochs)
-    top = classifiers.top(
-        classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
-    )
-    how = params.fine_tune
     fitted = loop.fit(
-        top,
-        train,
-        validation,
-        plain(loop.Optimization, how),
+        ready.top,
+        ready.train,
+        ready.validation,
+        plain(loop.Optimization, params.fine_tune),
         first_epoch=head_epochs(params),
         checkpoint=checkpoint,
         logs=workspace.logs("fine_tune") if params.tensorboard else None,
         show=RESULTS.show,
         selection=Selection(params.select, params.patience),
         from_start=head_epochs(params) > 0,
-        rates=classifiers.rates(top, base, how.layer_decay) if how.layer_decay < 1 else None,
+        rates=ready.rates,
     )
     print(verdict(params.select, fitted))
     RESULTS.write(classifier, facts, params.average_views, fitted)
     checkpoint.remove()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is trained, and on what."""
+
+    top: keras.Model
+    train: Views
+    validation: Views
+    rates: loop.Rates | None
+
+
+def to_train(params: Params, facts: cache.Facts, classifier: keras.Model) -> Ready:
+    """A classifier's part above the frozen layers; it shares its weights."""
+    assert params.fine_tune_at is not None
+    base = classifier.get_layer(facts.base_model)
+    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at", facts.feature_layer)
+    backbones.freeze_below(base, thawed, scales_alone=params.fine_tune.train == "scales")
+    boundary, train, validation = views(params, facts, classifier, base, thawed)
+    how = params.fine_tune
+    training_mode = how.batch_norm == "trained"
+    if training_mode:
+        classifiers.fit_momentum(base, len(train), how.epochs)
+    top = classifiers.top(
+        classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
+    )
+    rates = classifiers.rates(top, base, how.layer_decay) if how.layer_decay < 1 else None
+    return Ready(top, train, validation, rates)
 
 
 def verdict(select: str, fitted: loop.Fitted) -> str:

@@ -20,7 +20,7 @@ from thaw.training import batches, checkpoints, classifiers, heads, loop
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
-from thaw.training.views import balanced
+from thaw.training.views import Views, balanced
 
 Part = tuple[NDArray[Any], NDArray[np.int64]]  # cached features and labels
 RESULTS = Results(
@@ -79,10 +79,10 @@ def base_model(params: Params, facts: cache.Facts) -> keras.Model:
     )
 
 
-def fit(
+def to_train(
     params: Params, facts: cache.Facts, head: Sequence[keras.Layer]
-) -> tuple[loop.Fitted, Checkpoint]:
-    """Train the head by the optimizer, and what it may be continued from."""
+) -> tuple[keras.Model, Views, Views]:
+    """The head by itself, with its training and validation batches."""
     select = heads.selector(params.head.pooling, facts.bottleneck)
     frozen = None
     if facts.live and facts.foreign:
@@ -103,7 +103,14 @@ def fit(
         params.seed,
     )
     train, validation = batches.bottlenecks(source, select, frozen)
-    model = classifiers.head_alone(head, train[0][0].shape[1:])
+    return classifiers.head_alone(head, train[0][0].shape[1:]), train, validation
+
+
+def fit(
+    params: Params, facts: cache.Facts, head: Sequence[keras.Layer]
+) -> tuple[loop.Fitted, Checkpoint]:
+    """Train the head by the optimizer, and what it may be continued from."""
+    model, train, validation = to_train(params, facts, head)
     inputs = [workspace.FEATURES, workspace.WEIGHTS]
     key = checkpoints.key(f"head {settings(params)}", model, inputs)
     checkpoint = Checkpoint(workspace.UNFINISHED / "head.npz", key)

@@ -94,12 +94,19 @@ def _foreign(params: Params, graph: graphs.Graph) -> tuple[graphs.Graph, int, in
 
 
 def _network(params: Params) -> None:
-    layers(params)
+    graph, last, _, at = layers(params)
     smallest = graphs.SMALLEST.get(params.base_model, 32)
     if params.image_size < smallest:
         raise ThawError(
             f"image_size: {params.image_size}: {params.base_model} takes no pictures below "
             f"{smallest} pixels; give a larger one"
+        )
+    if params.fine_tune.train == "all" or at is None:
+        return
+    if not {*graph.kinds[at : last + 1]} & {*graphs.SCALING}:
+        raise ThawError(
+            f"fine_tune.train: scales: {graph.name} has neither normalisations nor depthwise "
+            f"convolutions from {params.fine_tune_at} on; set all, or a lower fine_tune_at"
         )
 
 

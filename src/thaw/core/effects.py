@@ -18,6 +18,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "head.standardize": True,
     "head.weight_decay": 0.004,
     "fine_tune.batch_norm": "frozen",
+    "fine_tune.train": "all",
     "fine_tune.momentum": 0.0,
     "fine_tune.weight_decay": 0.004,
     "fine_tune.warmup": 0.0,
@@ -45,7 +46,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "seed": 1,
     "split.seed": 1,
 }
-TUNED = ("warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
+TUNED = ("train", "warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
 SYMMETRIES = ("flip", "quarter_turns")
 DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation")  # for each view anew
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")

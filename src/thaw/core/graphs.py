@@ -14,6 +14,7 @@ COLUMNS = ("layer", "kind", "everything_passes")
 OPTIONAL = ("cifar10_cnn",)  # have the options of `network`
 # Not of keras.applications.
 OWN = (*OPTIONAL, "EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
+SCALING = ("BatchNormalization", "DepthwiseConv2D", "LayerNormalization")  # each channel by itself
 FOREIGN = "onnx:"  # begins a base model that is an ONNX file, of which no layer is known
 SMALLEST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}  # pixels; others: 32
 

@@ -152,6 +152,7 @@ class Head(Training):
 
 
 class FineTune(Training):
+    train: Literal["all", "scales"] = Field(description="all or scales")
     warmup: Number = Field(
         ge=0, le=1000, description="a number of epochs from 0, in which the rate rises"
     )

@@ -151,6 +151,45 @@ def depths(rows: Sequence[dict[str, Any]], advice: dict[str, Any], path: Path) -
     _save(figure, path)
 
 
+def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Validation loss against the learning rate, a panel for each training.
+
+    Args:
+        found: with group, present, before, tried (each with rate, loss, error) and advised.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(5 * len(found) + 1, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    titles = {"head": "The head", "fine_tune": "Fine-tuning"}
+    for axes, each in zip(panels, found, strict=True):
+        at = [one["rate"] for one in each["tried"]]
+        loss = [one["loss"] for one in each["tried"]]
+        errors = [one["error"] for one in each["tried"]]
+        axes.errorbar(at, loss, errors, color=TRAINING, marker="o", markersize=5, capsize=3)
+        before = each["before"]["loss"]
+        axes.axhline(before, color="grey", linestyle="--", label="Before")
+        axes.axvline(
+            each["advised"], color=VALIDATION, label=f"Advised: {each['advised']:g}", zorder=1
+        )
+        axes.axvline(
+            each["present"],
+            color=VALIDATION,
+            linestyle=":",
+            label=f"In params.yaml: {each['present']:g}",
+            zorder=1,
+        )
+        lowest, highest = min(*loss, before), max(*loss[:-1], before)
+        axes.set_ylim(lowest - 0.15 * (highest - lowest), highest + 0.15 * (highest - lowest))
+        axes.set_xscale("log")
+        axes.set_title(titles[each["group"]])
+        axes.set_xlabel("Learning rate")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="best")
+    panels[0].set_ylabel("Validation loss after a short training")
+    _save(figure, path)
+
+
 def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = None) -> None:
     """A grid of pictures with captions."""
     columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))

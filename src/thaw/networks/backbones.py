@@ -339,9 +339,19 @@ def above(base: keras.Model, index: int) -> keras.Model:
     return keras.Model(base.layers[index].output, outputs, name="above")
 
 
-def freeze_below(base: keras.Model, fine_tune_at: int | None) -> None:
-    """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all."""
+def freeze_below(
+    base: keras.Model, fine_tune_at: int | None, *, scales_alone: bool = False
+) -> None:
+    """Freeze the layers below index `fine_tune_at`, thaw the others; None freezes all.
+
+    Args:
+        base: the network.
+        fine_tune_at: the first layer to thaw.
+        scales_alone: thaw of the others those alone that scale each channel by itself:
+            normalisations and depthwise convolutions.
+    """
     base.trainable = fine_tune_at is not None
     # On a loaded model this leaves layers frozen that were saved frozen, so set each layer, too.
     for index, layer in enumerate(base.layers):
-        layer.trainable = fine_tune_at is not None and index >= fine_tune_at
+        thawed = fine_tune_at is not None and index >= fine_tune_at
+        layer.trainable = thawed and (not scales_alone or type(layer).__name__ in graphs.SCALING)

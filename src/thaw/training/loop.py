@@ -299,19 +299,19 @@ def compile_model(
     optimizer = optimizer_of(how, rates)
     if how.schedule == "cosine" or how.warmup:
         optimizer.learning_rate = schedule(how, steps)
-    loss, accuracy = _loss_and_accuracy(model, soft)
+    loss, accuracy = loss_and_accuracy(model, soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
 
 def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
     """Loss and accuracy of a model that outputs logits."""
-    loss, accuracy = _loss_and_accuracy(model)
+    loss, accuracy = loss_and_accuracy(model)
     model.compile(loss=loss, metrics=[accuracy], weighted_metrics=[])
     found = model.evaluate(pictures, verbose=0, return_dict=True)
     return {name: float(found[name]) for name in ("loss", "accuracy")}
 
 
-def _loss_and_accuracy(
+def loss_and_accuracy(
     model: keras.Model, soft: bool = False
 ) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
     """For class numbers; for shares of classes, of which the largest counts as right, if `soft`."""
