@@ -13,10 +13,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import workspace
+from commands import lr
 from helpers import cifar_files, picture, pixels
 from places import SRC
 from runs import NO_VIEWS, Run
@@ -26,6 +28,7 @@ from thaw.evaluation import inference
 from thaw.features import cache
 from thaw.files import tables
 from thaw.pictures import decoding, sessions
+from thaw.review import rates
 from thaw.training import batches, loop, saving
 
 
@@ -72,6 +75,64 @@ def test_everything_thawed(run: Run) -> None:
     found = run.metrics("model")
     assert found["trainable_variables"] == 9 * 3 + 2  # kernel, gamma and beta of each layer; head
     assert np.isfinite(run.losses("model")).all()
+
+
+def test_scales_alone_are_trained(run: Run) -> None:
+    how = run.params["fine_tune"] | {"train": "scales", "learning_rate": 0.01}
+    run.stages(*FEATURES_ON, fine_tune=how, fine_tune_at="conv_dw_4", select="last")
+    head, model = (
+        saving.load(run.folder / f"models/{name}.keras").get_layer("MobileNet")
+        for name in ("head", "model")
+    )
+    changed = {
+        f"{layer.name}/{variable.name}"
+        for layer, other in zip(model.layers, head.layers, strict=True)
+        for variable, first in zip(layer.variables, other.variables, strict=True)
+        if not np.array_equal(variable, first)
+    }
+    norms = {f"conv_{kind}_4_bn/{name}" for kind in ("dw", "pw") for name in ("gamma", "beta")}
+    assert changed == {"conv_dw_4/kernel", *norms}
+    assert run.metrics("model")["trainable_variables"] == len(changed) + 2
+
+
+def test_rates_are_tried_on_the_cache(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.stages("extract_features", "train_head")
+    before = (run.folder / "models/head.keras").read_bytes()
+    monkeypatch.setattr(lr, "STEPS", {"head": 3, "fine_tune": 2})
+    monkeypatch.setattr(rates, "RATES", 3)
+    with contextlib.chdir(run.folder):
+        lr.main()
+    printed = capsys.readouterr().out
+    assert "## The head" in printed
+    assert "## Fine-tuning" in printed
+    for group in ("head", "fine_tune"):
+        tried = pd.read_csv(run.folder / f"lr/{group}.csv")
+        np.testing.assert_allclose(tried["rate"], [1e-6, 10**-5.5, 1e-5])
+        assert np.isfinite(tried).all(axis=None)
+    assert (run.folder / "lr/lr.png").stat().st_size > 10_000
+    assert (run.folder / "lr/lr.md").read_text(encoding="utf-8").strip() in printed
+    assert (run.folder / "models/head.keras").read_bytes() == before
+
+
+def test_without_what_is_trained_no_rate_is_tried(run: Run, tmp_path: Path) -> None:
+    linear = run.params["head"] | {"classifier": "svm"}
+    run.stages(head=linear, fine_tune_at=None)
+    with (
+        contextlib.chdir(run.folder),
+        pytest.raises(ThawError, match="classifier: svm with fine_tune_at: null: nothing is"),
+    ):
+        lr.main()
+    run.stages()
+    head = run.folder / "models/head.keras"
+    kept = shutil.move(head, tmp_path)
+    with (
+        contextlib.chdir(run.folder),
+        pytest.raises(ThawError, match=r"head\.keras is missing; run `make lr`"),
+    ):
+        lr.main()
+    shutil.move(kept, head)
 
 
 def test_cached_pixels_give_live_views(run: Run) -> None:

@@ -140,6 +140,27 @@ def test_ten_steps_of_sgd_agree(name: str) -> None:
         close(one - first, other - first, 1e-3)
 
 
+def test_scales_alone_have_the_gradients_of_the_plain_network() -> None:
+    """Of MobileNetV2's normalisations and depthwise kernels; its other kernels stay."""
+    case = Case("MobileNetV2")
+    backbones.freeze_below(case.base, case.boundary + 1, scales_alone=True)
+    variables = case.base.trainable_variables
+    kinds = {variable.path.rsplit("/", 1)[-1] for variable in variables}
+    assert kinds == {"kernel", "gamma", "beta"}
+    assert all("depthwise" in each.path for each in variables if each.path.endswith("kernel"))
+    values = [variable.value for variable in variables]
+
+    def gradients(model: Callable[..., object], x: object, **options: object) -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(output(model, x, **options) ** 2)
+        return [np.asarray(each) for each in tape.gradient(loss, values)]
+
+    folded = gradients(case.folded, case.cached)
+    plain = gradients(case.base, case.pictures, training=False)
+    for one, other in zip(folded, plain, strict=True):
+        close(one, other, 1e-3)
+
+
 def test_frozen_layers_above_the_boundary_stay_frozen() -> None:
     """`fine_tune_at` may lie above the cached layer."""
     base = backbones.build("MobileNetV2", 32)

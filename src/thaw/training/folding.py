@@ -49,7 +49,8 @@ class FoldedConvolution(layers.Layer):
             outputs = ops.separable_conv(
                 inputs, convolution.depthwise_kernel, convolution.pointwise_kernel * scale, **shape
             )
-        elif not convolution.trainable:  # so scales alone have gradients: sums, no convolutions
+        elif norm.trainable and not convolution.trainable:
+            # The kernel needs no gradient, and that of the scales is a sum, no convolution.
             return ops.conv(inputs, convolution.kernel, **shape) * scale + bias
         else:
             outputs = ops.conv(inputs, convolution.kernel * scale, **shape)
