@@ -50,10 +50,10 @@ def main() -> None:
     if params.fine_tune_at is not None:
         ready = fine_tune.to_train(params, facts, saving.load(HEAD))
         how = plain(loop.Optimization, params.fine_tune)
-        steps = STEPS["fine_tune"]
+        count = STEPS["fine_tune"]
         found.append(
             rates.sweep(
-                "fine_tune", ready.top, ready.train, ready.validation, how, steps, ready.rates
+                "fine_tune", ready.top, ready.train, ready.validation, how, count, ready.steps
             )
         )
     OUT.mkdir(exist_ok=True)

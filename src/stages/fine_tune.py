@@ -52,7 +52,7 @@ def main() -> None:
         show=RESULTS.show,
         selection=Selection(params.select, params.patience),
         from_start=head_epochs(params) > 0,
-        rates=ready.rates,
+        steps=ready.steps,
     )
     print(verdict(params.select, fitted))
     RESULTS.write(classifier, facts, params.average_views, fitted)
@@ -66,7 +66,7 @@ class Ready:
     top: keras.Model
     train: Views
     validation: Views
-    rates: loop.Rates | None
+    steps: loop.Steps
 
 
 def to_train(params: Params, facts: cache.Facts, classifier: keras.Model) -> Ready:
@@ -83,8 +83,8 @@ def to_train(params: Params, facts: cache.Facts, classifier: keras.Model) -> Rea
     top = classifiers.top(
         classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
     )
-    rates = classifiers.rates(top, base, how.layer_decay) if how.layer_decay < 1 else None
-    return Ready(top, train, validation, rates)
+    steps = classifiers.steps(top, base, how.layer_decay, centralize=how.centralize)
+    return Ready(top, train, validation, steps)
 
 
 def verdict(select: str, fitted: loop.Fitted) -> str:

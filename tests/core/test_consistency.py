@@ -61,6 +61,8 @@ def test_the_repositorys_own_parameters_go_together() -> None:
         ({"base_model": "VGG16", "weights": "random"}, "no layer of that name; give one such as "),
         ({"base_model": "Xception", "image_size": 64, "cache__layer": "pixels", "fine_tune_at": 0},
          "image_size: 64: Xception takes no pictures below 71 pixels; give a larger one"),
+        ({"base_model": "VGG16", "cache__layer": "block5_pool", "fine_tune_at": "block5_conv1",
+          "fine_tune__train": "scales"}, "VGG16 has neither normalisations nor depthwise convolut"),
         ({"network__l2": 0.1}, "network.l2: 0.1: MobileNetV2 has no such option, only cifar10_cnn"),
         ({"network__batch_norm": True}, "network.batch_norm: true: MobileNetV2 has no such optio"),
         ({"head__pooling": "flatten", "cache__bottleneck": "pooled"}, "set cache.bottleneck: full"),

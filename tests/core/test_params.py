@@ -69,8 +69,10 @@ fine_tune:
   schedule: constant
   epochs: 3
   batch_norm: frozen
+  train: scales
   warmup: 0
   layer_decay: 0.8
+  centralize: false
   clip: 1
   ema: 0.99
   label_smoothing: 0.1
@@ -155,9 +157,11 @@ WRONG = {
     "fine_tune.momentum": NOT_BELOW_1,
     "fine_tune.schedule": ["step", "null", "1", "true"],
     "fine_tune.epochs": NOT_EPOCHS,
+    "fine_tune.train": ["true", "null", "none", "scale"],
     "fine_tune.batch_norm": ["true", "false", "null", "frozn"],
     "fine_tune.warmup": ["-1", "1001", ".nan", "true", "null", "one"],
     "fine_tune.layer_decay": ["0", "1.1", "-0.8", ".nan", "true", "null", "some"],
+    "fine_tune.centralize": NOT_BOOLEAN,
     "fine_tune.clip": ["0", "-1", ".nan", ".inf", "true", "one"],
     "fine_tune.ema": NOT_BELOW_1,
     "fine_tune.label_smoothing": NOT_BELOW_1,

@@ -626,14 +626,28 @@ def test_rates_fall_by_block_from_the_head_down() -> None:
     base = model.get_layer("MobileNetV2")
     backbones.freeze_below(base, 100)
     top = classifiers.top(model, base, 97, "average")
-    found = {
-        variable.path.split("/")[-2]: rate for variable, rate in classifiers.rates(top, base, 0.5)
-    }
+    steps = classifiers.steps(top, base, 0.5, centralize=False)
+    found = {step.variable.path.split("/")[-2]: step.rate for step in steps}
+    assert not any(step.centred for step in steps)
     assert found["Conv_1"] == 0.5
     assert found["block_16_project"] == found["block_16_project_BN"] == 0.5
     assert found["block_15_project"] == 0.25
     assert found["block_11_depthwise"] == 0.5**5  # 13 has no residual addition of its own
     assert "logits" not in found
+
+
+def test_steps_are_centred_over_what_goes_into_an_output() -> None:
+    model = build()
+    base = model.get_layer("MobileNetV2")
+    backbones.freeze_below(base, 100)
+    top = classifiers.top(model, base, 97, "average")
+    assert classifiers.steps(top, base, 1.0, centralize=False) == []
+    steps = classifiers.steps(top, base, 1.0, centralize=True)
+    found = {"/".join(step.variable.path.split("/")[-2:]): step.centred for step in steps}
+    assert found["block_12_expand/kernel"] == found["Conv_1/kernel"] == (0, 1, 2)
+    assert found["block_11_depthwise/kernel"] == (0, 1)
+    assert found["block_11_depthwise_BN/gamma"] == found["block_11_depthwise_BN/beta"] == ()
+    assert {step.rate for step in steps} == {1.0}
 
 
 def test_head_alone_is_the_classifiers_head(plain: keras.Model) -> None:

@@ -59,8 +59,10 @@ VALUES: dict[str, list[Any]] = {
     "fine_tune.schedule": ["constant", "cosine"],
     "fine_tune.epochs": [1, 2],
     "fine_tune.batch_norm": ["frozen", "trained"],
+    "fine_tune.train": ["all", "scales"],
     "fine_tune.warmup": [0.0, 1.0],
     "fine_tune.layer_decay": [1.0, 0.8],
+    "fine_tune.centralize": [False, True],
     "fine_tune.clip": [None, 1.0],
     "fine_tune.ema": [0.0, 0.9],
     "fine_tune.label_smoothing": [0.0, 0.1],
@@ -160,7 +162,14 @@ def outcome(params: Params) -> list[Any]:
         found += [optimizer(plain(loop.Optimization, params.fine_tune)), trainings, cached, whole]
         found.append(params.fine_tune.batch_norm if other else None)
         tuned = params.fine_tune
-        found += [tuned.layer_decay, tuned.label_smoothing, tuned.mixup, chosen]
+        found += [
+            tuned.train,
+            tuned.centralize,
+            tuned.layer_decay,
+            tuned.label_smoothing,
+            tuned.mixup,
+            chosen,
+        ]
     else:
         found.append("pixels" if cached == 0 else "a layer")
     return found
@@ -210,7 +219,8 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
             {"fine_tune_at": None},
             [
                 "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, "
-                "fine_tune.epochs do nothing here (fine_tune_at: null)",
+                "fine_tune.epochs, fine_tune.warmup, fine_tune.ema do nothing here "
+                "(fine_tune_at: null)",
                 "cache.layer: block_10_project_BN only takes room here, as any layer would "
                 "(fine_tune_at: null)",
             ],
@@ -232,8 +242,9 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
         ({"base_model": "onnx:a.onnx", "fine_tune_at": None, "cache.layer": "features",
           "fine_tune.learning_rate": 0.1, "weights": "random", "cache.bottleneck": "pooled"},
          ["weights does nothing here (base_model is an ONNX file, which has its own)",
-          "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, fine_tune.epochs do "
-          "nothing here (fine_tune_at: null)"]),
+          "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, "
+          "fine_tune.epochs, fine_tune.warmup, fine_tune.ema do nothing here "
+          "(fine_tune_at: null)"]),
         ({"augment.views": 16, "augment.rotation": 0.1}, []),
         ({"augment.views": 16, "augment.area": 0.9}, []),
         ({"augment.preset": "none", "augment.views": 1, "average_views": False}, []),
@@ -253,7 +264,8 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
                 "head.optimizer, head.learning_rate, head.schedule, head.epochs do nothing here "
                 "(head.classifier: svm)",
                 "fine_tune.optimizer, fine_tune.learning_rate, fine_tune.schedule, "
-                "fine_tune.epochs do nothing here (fine_tune_at: null)",
+                "fine_tune.epochs, fine_tune.warmup, fine_tune.ema do nothing here "
+                "(fine_tune_at: null)",
                 "augment.views does nothing here (cache.layer: pixels, so each is drawn anew)",
                 "augment.rotation, augment.shift, augment.area, augment.brightness, "
                 "augment.contrast, augment.saturation do nothing here (cache.layer: pixels, "

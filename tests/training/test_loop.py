@@ -324,9 +324,9 @@ def test_averaged_weights_are_what_is_validated_and_kept() -> None:
     fit = model.fit
     model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[Seen(), *callbacks], **more)
     found = loop.fit(model, train, validation, how)
-    average = states[0]
+    average, kept = states[0], loop.averaging(how, len(train))
     for state in states[1:]:
-        average = [0.9 * a + 0.1 * b for a, b in zip(average, state, strict=True)]
+        average = [kept * a + (1 - kept) * b for a, b in zip(average, state, strict=True)]
     for value, expected in zip(model.get_weights(), average, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
     loss = loop.evaluate(model, validation)["loss"]
@@ -343,14 +343,35 @@ def test_the_rate_of_a_variable_is_multiplied(optimizer: str) -> None:
         kernel = model.trainable_variables[0]
         before = kernel.numpy()
         how = loop.Optimization(optimizer, 0.1, "constant", 1, weight_decay=0.1)
-        rates = None if rate is None else [(kernel, rate)]
-        loop.compile_model(model, how, 1, rates)
+        steps = [] if rate is None else [loop.Step(kernel, rate)]
+        loop.compile_model(model, how, 1, steps)
         model.train_on_batch(np.ones((8, 4), np.float32), np.arange(8)[:, None] % 2)
         step: np.ndarray = kernel.numpy() - before
         return step
 
     np.testing.assert_allclose(moved(1.0), moved(None), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(moved(0.1), 0.1 * moved(1.0), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_centred_step_adds_nothing_to_the_sum_of_an_outputs_weights(optimizer: str) -> None:
+    """It is the step that the optimizer takes, less its mean."""
+    rows = np.abs(np.random.default_rng(1).normal(size=(8, 4))).astype(np.float32)
+
+    def moved(axes: tuple[int, ...]) -> np.ndarray:
+        keras.utils.set_random_seed(1)
+        model = classifiers.head_alone(heads.layers(HEAD, 3), (4,))
+        kernel = model.trainable_variables[0]
+        before = kernel.numpy()
+        how = loop.Optimization(optimizer, 0.1, "constant", 1, weight_decay=0.0)
+        loop.compile_model(model, how, 1, [loop.Step(kernel, centred=axes)])
+        model.train_on_batch(rows, np.arange(8)[:, None] % 3)
+        step: np.ndarray = kernel.numpy() - before
+        return step
+
+    plain, centred = moved(()), moved((0,))
+    assert np.abs(plain.mean(0)).max() > 1e-3
+    np.testing.assert_allclose(centred, plain - plain.mean(0), rtol=1e-3, atol=1e-6)
 
 
 def test_the_rate_rises_then_falls() -> None:
@@ -406,3 +427,19 @@ def test_soft_labels_are_learnt_and_validation_is_of_hard_ones(classes: int) -> 
     assert row[1] > 0.3  # no less is to be had of labels of 0.9
     found = loop.evaluate(model, Views(read, labels, batch_size=8))
     assert found["loss"] == pytest.approx(row[2], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ema", "epochs", "steps", "used"),
+    [(0.99, 8, 54, 0.99), (0.99, 8, 2, 0.75), (0.99, 2, 2, 0.0), (0.0, 8, 54, 0.0)],
+)
+def test_averages_remember_a_quarter_of_the_training(
+    ema: float, epochs: int, steps: int, used: float
+) -> None:
+    how = loop.Optimization("adamw", 0.1, "cosine", epochs, ema=ema)
+    assert loop.averaging(how, steps) == pytest.approx(used)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    loop.compile_model(model, how, steps)
+    assert model.optimizer.use_ema == (used > 0)
+    if used:
+        assert model.optimizer.ema_momentum == pytest.approx(used)

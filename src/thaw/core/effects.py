@@ -23,6 +23,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "fine_tune.weight_decay": 0.004,
     "fine_tune.warmup": 0.0,
     "fine_tune.layer_decay": 1.0,
+    "fine_tune.centralize": False,
     "fine_tune.clip": None,
     "fine_tune.ema": 0.0,
     "fine_tune.label_smoothing": 0.0,
@@ -46,7 +47,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "seed": 1,
     "split.seed": 1,
 }
-TUNED = ("train", "warmup", "layer_decay", "clip", "ema", "label_smoothing", "mixup")
+TUNED = ("train", "warmup", "layer_decay", "centralize", "clip", "ema", "label_smoothing", "mixup")
 SYMMETRIES = ("flip", "quarter_turns")
 DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation")  # for each view anew
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")

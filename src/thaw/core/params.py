@@ -159,6 +159,7 @@ class FineTune(Training):
     layer_decay: Number = Field(
         gt=0, le=1, description="a number above 0, up to 1 (all layers learn at one rate)"
     )
+    centralize: bool = Field(description="true or false")
     clip: Annotated[Number, Field(gt=0)] | None = Field(
         description="the largest norm of a step's gradient, a number above 0, or null"
     )

@@ -85,8 +85,8 @@ def sweep(
     train: Views,
     validation: Views,
     how: loop.Optimization,
-    steps: int,
-    rates: loop.Rates | None = None,
+    count: int,
+    steps: loop.Steps = (),
 ) -> Found:
     """Train for some steps at each rate, from the same weights on the same batches.
 
@@ -98,12 +98,12 @@ def sweep(
         train: batches.
         validation: what a rate is judged on.
         how: the optimizer, the schedule, and the present rate. Weights aren't averaged.
-        steps: of each rate.
-        rates: as in `loop.fit`.
+        count: of steps at each rate.
+        steps: as in `loop.fit`.
     """
     first = 10.0 ** LOWEST[how.optimizer]
     plain = replace(how, schedule="constant", warmup=0.0, learning_rate=first, ema=0.0)
-    loop.compile_model(model, plain, steps, rates, soft=train.soft)
+    loop.compile_model(model, plain, count, steps, soft=train.soft)
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     start = [variable.numpy() for variable in variables]
@@ -114,16 +114,16 @@ def sweep(
     grid = [first * 10 ** (number / PER_DECADE) for number in range(RATES)]
     for rate in track(grid, f"rates of {group}", unit="rates"):
         schedule = loop.schedule(
-            replace(how, learning_rate=rate, epochs=1, warmup=how.warmup / how.epochs), steps
+            replace(how, learning_rate=rate, epochs=1, warmup=how.warmup / how.epochs), count
         )
         for variable, value in zip(variables, start, strict=True):
             variable.assign(value)
-        for step in range(steps):
+        for step in range(count):
             if step and step % len(train) == 0:
                 train.skip(1)
             model.optimizer.learning_rate = float(schedule(step))
             model.train_on_batch(*train[step % len(train)])
-        train.skip(-((steps - 1) // len(train)))
+        train.skip(-((count - 1) // len(train)))
         loss, right = losses(model, validation, labels)
         if not np.isfinite(loss).all():
             break
@@ -133,7 +133,7 @@ def sweep(
             break
     for variable, value in zip(variables, start, strict=True):
         variable.assign(value)
-    return Found(group, how.learning_rate, before, tried, steps, len(labels))
+    return Found(group, how.learning_rate, before, tried, count, len(labels))
 
 
 def _past(tried: Sequence[Tried]) -> bool:

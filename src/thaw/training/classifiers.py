@@ -74,28 +74,49 @@ def top(
     return keras.Model(inputs, logits, name="top")
 
 
-def rates(top: keras.Model, base: keras.Model, decay: float) -> loop.Rates:
-    """By what the learning rate of each of the base model's thawed variables is multiplied.
+def steps(
+    top: keras.Model, base: keras.Model, decay: float, *, centralize: bool
+) -> list[loop.Step]:
+    """How steps of the base model's thawed variables differ from the head's.
 
-    That is `decay` to the power of the blocks from the layer to the head, itself among them: layers
-    near the pictures are the most general, and change the least.
+    Rates fall with depth: by `decay` to the power of the blocks from the layer to the head, itself
+    among them. Layers near the pictures are the most general, and change the least.
+
+    Steps of convolutions' kernels can be centred: what a step adds to the weights of one output has
+    the mean 0. Activations are positive after a ReLU, so that a step whose numbers have one sign
+    shifts the output of every picture, and the BatchNormalization behind it, in inference mode,
+    passes that on, enlarged. The head knows no such pictures, and the loss leaps. (Yong et al.
+    2020, arXiv:2004.01461, centre gradients likewise.)
 
     Args:
         top: what is trained.
         base: its base model.
         decay: 0 to 1.
+        centralize: whether to centre.
     """
+    if decay == 1 and not centralize:
+        return []
     ends = backbones.blocks(base)
-    depths = {
-        variable.path: sum(end >= index for end in ends)
-        for index, layer in enumerate(base.layers)
-        for variable in layer.trainable_variables
-    }
+    found = {}
+    for index, layer in enumerate(base.layers):
+        rate = decay ** sum(end >= index for end in ends)
+        for variable in layer.trainable_variables:
+            found[variable.path] = rate, _fan_in(layer, variable) if centralize else ()
     return [
-        (variable, decay ** depths[variable.path])
+        loop.Step(variable, *found[variable.path])
         for variable in top.trainable_variables
-        if variable.path in depths
+        if variable.path in found
     ]
+
+
+def _fan_in(layer: keras.Layer, variable: keras.Variable) -> tuple[int, ...]:
+    """The axes of a kernel that are summed over for one output; none of other variables."""
+    kernel = len(variable.shape) > 1 and "kernel" in variable.name
+    if not kernel:
+        return ()
+    each = isinstance(layer, keras.layers.DepthwiseConv2D) or "depthwise" in variable.name
+    last = 2 if each else 1  # a depthwise kernel's outputs are its channels, each times so many
+    return tuple(range(len(variable.shape) - last))
 
 
 def fit_momentum(base: keras.Model, steps: int, epochs: int) -> None:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 HISTORY = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 KERAS_NAMES = ("loss", "val_loss", "accuracy", "val_accuracy")  # of what follows the epoch
 Rows = list[tuple[float, ...]]
-Rates = Sequence[tuple[keras.Variable, float]]
+REMEMBERED = 4  # averaged weights remember at most that part of a training
 # What `optimizer` in params.yaml names: Keras's defaults, kept here so that they stay.
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False}
 OPTIMIZERS: dict[str, dict[str, float]] = {
@@ -54,6 +54,18 @@ class Optimization:
     warmup: float = 0.0  # epochs in which the rate rises from 0
     clip: float | None = None  # the gradient's largest norm
     ema: float = 0.0  # the share of the earlier average in averaged weights; 0: no averaging
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a step of one variable differs."""
+
+    variable: keras.Variable
+    rate: float = 1.0  # by what the learning rate, and with it the weight decay, is multiplied
+    centred: Sequence[int] = ()  # axes over which the mean of each step is taken off
+
+
+Steps = Sequence[Step]
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ def fit(
     show: Callable[[Fitted], object] = lambda _: None,
     selection: Selection = LAST,
     from_start: bool = False,
-    rates: Rates | None = None,
+    steps: Steps = (),
 ) -> Fitted:
     """Train a model that outputs logits.
 
@@ -111,12 +123,12 @@ def fit(
             those of a killed run.
         selection: which epoch is taken, and when training ends early.
         from_start: whether the weights before the first epoch are taken where none beats them.
-        rates: by what the learning rate of a variable is multiplied; 1 where it isn't named.
+        steps: of variables whose steps differ.
 
     Returns:
         A row an epoch, the columns of `HISTORY`, and which was taken.
     """
-    compile_model(model, how, len(train), rates, soft=train.soft)
+    compile_model(model, how, len(train), steps, soft=train.soft)
     best = Best(selection, validation)
     if from_start:
         with validation.own_errors():
@@ -137,7 +149,7 @@ def fit(
             shutil.rmtree(logs)  # another training's curves would be drawn over these
         callbacks.append(_TensorBoard(logs, first_epoch + 1))
     callbacks.append(best)
-    if how.ema:
+    if model.optimizer.use_ema:
         callbacks.append(keras.callbacks.SwapEMAWeights())
     if checkpoint:
         callbacks.append(checkpoint)
@@ -233,39 +245,52 @@ class _TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_end(self._first + epoch, logs)
 
 
-def optimizer_of(how: Optimization, rates: Rates | None = None) -> keras.optimizers.Optimizer:
+def optimizer_of(how: Optimization, steps: Steps = ()) -> keras.optimizers.Optimizer:
     """The optimizer, at the rate with which it begins."""
     config: dict[str, Any] = {"learning_rate": how.learning_rate, **OPTIMIZERS[how.optimizer]}
-    if how.optimizer == "adamw" and not rates:
+    if how.optimizer == "adamw" and not steps:
         config["weight_decay"] = how.weight_decay
     if how.optimizer in ("rmsprop", "sgd"):
         config["momentum"] = how.momentum
     if how.clip is not None:
         config["global_clipnorm"] = how.clip
     if how.ema:
-        config |= {"use_ema": True, "ema_momentum": how.ema}
-    if rates:
-        return _by_depth(KINDS[how.optimizer], how, rates)(**config)
+        config |= {"use_ema": True, "ema_momentum": how.ema}  # see `averaging`
+    if steps:
+        return _by_variable(KINDS[how.optimizer], how, steps)(**config)
     return keras.optimizers.get({"class_name": how.optimizer, "config": config})
 
 
-def _by_depth(
-    kind: type[keras.optimizers.Optimizer], how: Optimization, rates: Rates
+def _by_variable(
+    kind: type[keras.optimizers.Optimizer], how: Optimization, steps: Steps
 ) -> type[keras.optimizers.Optimizer]:
-    """An optimizer that multiplies each variable's learning rate, and with it its weight decay."""
-    by_variable = {variable.value.ref(): rate for variable, rate in rates}
+    """An optimizer whose steps differ by variable."""
+    known = {step.variable.value.ref(): step for step in steps}
     decay = how.weight_decay if how.optimizer == "adamw" else 0.0
 
-    class ByDepth(kind):
+    class ByVariable(kind):
         def update_step(
             self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
         ) -> None:
-            rate = learning_rate * by_variable.get(variable.ref(), 1.0)
+            step = known.get(variable.ref())
+            rate = learning_rate * (step.rate if step else 1.0)
             if decay:
                 variable.assign_sub(variable * (rate * decay))
+            before = tf.identity(variable)
             super().update_step(gradient, variable, rate)
+            if step and step.centred:
+                mean = tf.reduce_mean(variable - before, step.centred, keepdims=True)
+                variable.assign(variable - mean)
 
-    return ByDepth
+    return ByVariable
+
+
+def averaging(how: Optimization, steps: int) -> float:
+    """The share of the earlier average in averaged weights, for epochs of so many steps.
+
+    An average that remembered the whole of a short training would be near where it began.
+    """
+    return min(how.ema, max(0.0, 1 - REMEMBERED / (how.epochs * steps)))
 
 
 def schedule(how: Optimization, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -282,8 +307,8 @@ def schedule(how: Optimization, steps: int) -> keras.optimizers.schedules.Learni
 def compile_model(
     model: keras.Model,
     how: Optimization,
-    steps: int,
-    rates: Rates | None = None,
+    count: int,
+    steps: Steps = (),
     *,
     soft: bool = False,
 ) -> None:
@@ -292,13 +317,13 @@ def compile_model(
     Args:
         model: logits out.
         how: to optimise.
-        steps: of an epoch.
-        rates: as in `fit`.
+        count: of steps in an epoch.
+        steps: as in `fit`.
         soft: whether labels are shares of classes.
     """
-    optimizer = optimizer_of(how, rates)
+    optimizer = optimizer_of(replace(how, ema=averaging(how, count)), steps)
     if how.schedule == "cosine" or how.warmup:
-        optimizer.learning_rate = schedule(how, steps)
+        optimizer.learning_rate = schedule(how, count)
     loss, accuracy = loss_and_accuracy(model, soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
