@@ -158,7 +158,7 @@ def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
         found: with group, present, before, tried (each with rate, loss, error) and advised.
         path: of the PNG.
     """
-    figure = Figure(figsize=(5 * len(found) + 1, 4.2), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(found) + 1, 4.4), layout="constrained")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
     titles = {"head": "The head", "fine_tune": "Fine-tuning"}
     for axes, each in zip(panels, found, strict=True):
@@ -185,7 +185,7 @@ def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("Learning rate")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="best")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     panels[0].set_ylabel("Validation loss after a short training")
     _save(figure, path)
 
