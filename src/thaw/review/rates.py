@@ -177,16 +177,14 @@ def sentences(found: Found) -> str:
     name = f"{found.group}.learning_rate"
     if not found.helps:
         return (
-            f"Advice: no rate lowers the validation loss by more than its error in {found.steps} "
-            f"steps. If layers are to be trained all the same, {found.advised:g} does least harm; "
-            f"`{name}` is {found.present:g}.\n"
+            f"No advice: no rate lowers the validation loss by more than its error in {found.steps} "
+            "steps. What this training can gain comes later, if at all, and the learning curves of "
+            f"a whole one tell; `{name}` is {found.present:g}.\n"
         )
     factor = max(found.advised / found.present, found.present / found.advised)
     if factor <= AS_GOOD:
-        return (
-            f"Advice: keep `{name}: {found.present:g}`; {found.advised:g} is as good, by a factor "
-            f"of {factor:.1f}.\n"
-        )
+        near = f", which is near {found.advised:g}" if found.advised != found.present else ""
+        return f"Advice: keep `{name}: {found.present:g}`{near}.\n"
     return (
         f"Advice: `dvc exp run -S {name}={found.advised:g}`; it is {found.present:g} in "
         "params.yaml.\n"
