@@ -177,8 +177,8 @@ def sentences(found: Found) -> str:
     name = f"{found.group}.learning_rate"
     if not found.helps:
         return (
-            f"No advice: no rate lowers the validation loss by more than its error in {found.steps} "
-            "steps. What this training can gain comes later, if at all, and the learning curves of "
+            "No advice: no rate lowers the validation loss by more than its error in "
+            f"{found.steps} steps. What this training can gain comes later, if at all, and the learning curves of "
             f"a whole one tell; `{name}` is {found.present:g}.\n"
         )
     factor = max(found.advised / found.present, found.present / found.advised)
