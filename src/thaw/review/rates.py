@@ -178,8 +178,9 @@ def sentences(found: Found) -> str:
     if not found.helps:
         return (
             "No advice: no rate lowers the validation loss by more than its error in "
-            f"{found.steps} steps. What this training can gain comes later, if at all, and the learning curves of "
-            f"a whole one tell; `{name}` is {found.present:g}.\n"
+            f"{found.steps} steps. What this training can gain comes later, if at all, and the "
+            "learning curves "
+            f"of a whole one tell; `{name}` is {found.present:g}.\n"
         )
     factor = max(found.advised / found.present, found.present / found.advised)
     if factor <= AS_GOOD:
