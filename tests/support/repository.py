@@ -55,6 +55,10 @@ CHANGES = {
     "head.epochs": 2,
     "head.learning_rate": 0.005,  # some are then right and some wrong
     "fine_tune.epochs": 3,
+    "fine_tune.optimizer": "adam",
+    "fine_tune.learning_rate": 0.00001,
+    "fine_tune.warmup": 0,  # so that something changes in few steps
+    "fine_tune.ema": 0,
     "cache.layer": "block1_pool",
     "fine_tune_at": 8,
 }

@@ -44,7 +44,13 @@ class Run:
         self.params["weights"] = str(self._weights())
         self.params["source"] = str(folders(folder / "pictures", "a", "b", each=20))
         self.params["head"]["epochs"] = 2
-        self.params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.00001}
+        self.params["fine_tune"] |= {
+            "epochs": 2,
+            "optimizer": "adam",
+            "learning_rate": 0.00001,
+            "warmup": 0,  # so that something changes in few steps
+            "ema": 0,
+        }
 
     def _weights(self) -> Path:
         """Random, but what tells pictures apart grows from layer to layer instead of vanishing."""
