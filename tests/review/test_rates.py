@@ -87,6 +87,15 @@ def test_a_sweep_finds_a_rate_that_learns_and_leaves_all_as_it_was() -> None:
     assert again == swept
 
 
+def test_a_rate_knows_nothing_of_those_tried_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_of_them = rates.sweep("head", *trained(), HOW, 10).tried
+    monkeypatch.setitem(rates.LOWEST, "adam", -2)
+    monkeypatch.setattr(rates, "RATES", 1)
+    alone = rates.sweep("head", *trained(), HOW, 10).tried
+    same = next(each for each in all_of_them if each.rate == pytest.approx(0.01))
+    assert same.loss == pytest.approx(alone[0].loss, rel=1e-3)
+
+
 def test_rates_far_too_high_are_left_out() -> None:
     model, train, validation = trained()
     sgd = dataclasses.replace(HOW, optimizer="sgd", learning_rate=0.1)
