@@ -59,7 +59,8 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     for each in found:
         write_csv(OUT / f"{each.group}.csv", tuple(asdict(each.before)), map(astuple, each.tried))
-    plots.rates([asdict(each) | {"advised": each.advised} for each in found], OUT / "lr.png")
+    drawn = [asdict(each) | {"title": each.title, "advised": each.advised} for each in found]
+    plots.rates(drawn, OUT / "lr.png")
     report = rates.report(found)
     write_text(OUT / "lr.md", report)
     print(f"\n{report}")

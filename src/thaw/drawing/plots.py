@@ -155,12 +155,11 @@ def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
     """Validation loss against the learning rate, a panel for each training.
 
     Args:
-        found: with group, present, before, tried (each with rate, loss, error) and advised.
+        found: with title, present, before, tried (each with rate, loss, error) and advised.
         path: of the PNG.
     """
     figure = Figure(figsize=(5.5 * len(found) + 1, 4.4), layout="constrained")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
-    titles = {"head": "The head", "fine_tune": "Fine-tuning"}
     for axes, each in zip(panels, found, strict=True):
         at = [one["rate"] for one in each["tried"]]
         loss = [one["loss"] for one in each["tried"]]
@@ -181,7 +180,7 @@ def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
         lowest, highest = min(*loss, before), max(*loss[:-1], before)
         axes.set_ylim(lowest - 0.15 * (highest - lowest), highest + 0.15 * (highest - lowest))
         axes.set_xscale("log")
-        axes.set_title(titles[each["group"]])
+        axes.set_title(each["title"])
         axes.set_xlabel("Learning rate")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

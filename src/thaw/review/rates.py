@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.drawing import markdown
-from thaw.training import loop
+from thaw.training import choosing, loop
 from thaw.training.views import Views
 
 Array = NDArray[np.float64]
@@ -57,6 +58,10 @@ class Found:
     tried: Sequence[Tried]  # from low to high
     steps: int
     pictures: int  # of validation
+
+    @property
+    def title(self) -> str:
+        return {"head": "The head", "fine_tune": "Fine-tuning"}[self.group]
 
     @property
     def best(self) -> Tried:
@@ -100,6 +105,9 @@ def sweep(
         how: the optimizer, the schedule, and the present rate. Weights aren't averaged.
         count: of steps at each rate.
         steps: as in `loop.fit`.
+
+    Raises:
+        ThawError: when the lowest rate leaves no number.
     """
     first = 10.0 ** LOWEST[how.optimizer]
     plain = replace(how, schedule="constant", warmup=0.0, learning_rate=first, ema=0.0)
@@ -107,9 +115,8 @@ def sweep(
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     start = [variable.numpy() for variable in variables]
-    labels = np.concatenate([validation[number][1] for number in range(len(validation))])
-    base = losses(model, validation, labels)
-    before = Tried(0.0, float(base[0].mean()), 0.0, float(base[1].mean()))
+    base, right = losses(model, validation)
+    before = Tried(0.0, float(base.mean()), 0.0, float(right.mean()))
     tried: list[Tried] = []
     grid = [first * 10 ** (number / PER_DECADE) for number in range(RATES)]
     for rate in track(grid, f"rates of {group}", unit="rates"):
@@ -124,16 +131,21 @@ def sweep(
             model.optimizer.learning_rate = float(schedule(step))
             model.train_on_batch(*train[step % len(train)])
         train.skip(-((count - 1) // len(train)))
-        loss, right = losses(model, validation, labels)
+        loss, right = losses(model, validation)
         if not np.isfinite(loss).all():
             break
-        error = float(np.std(loss - base[0])) / math.sqrt(len(loss))
+        error = float(np.std(loss - base)) / math.sqrt(len(loss))
         tried.append(Tried(rate, float(loss.mean()), error, float(right.mean())))
         if _past(tried):
             break
     for variable, value in zip(variables, start, strict=True):
         variable.assign(value)
-    return Found(group, how.learning_rate, before, tried, count, len(labels))
+    if not tried:
+        raise ThawError(
+            f"params.yaml: {group}: at a learning rate of {first:g} the validation loss is no "
+            "number; where that is the head's doing, run `dvc repro -f train_head`"
+        )
+    return Found(group, how.learning_rate, before, tried, count, len(base))
 
 
 def _past(tried: Sequence[Tried]) -> bool:
@@ -143,16 +155,11 @@ def _past(tried: Sequence[Tried]) -> bool:
     return len(tried) > WORSE and all(each.loss >= least * (1 + MUCH) for each in last)
 
 
-def losses(
-    model: keras.Model, validation: Views, labels: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.bool_]]:
+def losses(model: keras.Model, validation: Views) -> tuple[Array, NDArray[np.bool_]]:
     """Each validation picture's cross-entropy, and whether it is right, (N,) each."""
-    logits = np.concatenate(
-        [model.predict_on_batch(validation[number][0]) for number in range(len(validation))]
-    ).astype(np.float64)
+    logits, classes = choosing.outputs(model, validation)
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    classes = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
     rows = np.arange(len(classes))
     return -log_softmax(logits, axis=1)[rows, classes], logits.argmax(1) == classes
 
@@ -179,8 +186,7 @@ def sentences(found: Found) -> str:
         return (
             "No advice: no rate lowers the validation loss by more than its error in "
             f"{found.steps} steps. What this training can gain comes later, if at all, and the "
-            "learning curves "
-            f"of a whole one tell; `{name}` is {found.present:g}.\n"
+            f"learning curves of a whole one tell; `{name}` is {found.present:g}.\n"
         )
     factor = max(found.advised / found.present, found.present / found.advised)
     if factor <= AS_GOOD:
@@ -196,7 +202,6 @@ def report(found: Sequence[Found]) -> str:
     """All that was found, as Markdown."""
     parts = []
     for each in found:
-        title = {"head": "The head", "fine_tune": "Fine-tuning"}[each.group]
         rule = RULE.format(each.steps, each.pictures)
-        parts.append(f"## {title}\n\n{table(each)}\n{sentences(each)}\n{rule}\n")
+        parts.append(f"## {each.title}\n\n{table(each)}\n{sentences(each)}\n{rule}\n")
     return "\n".join(parts)

@@ -101,16 +101,21 @@ class Best(keras.callbacks.Callback):
     def _score(self, model: keras.Model) -> float:
         from sklearn import metrics  # here, as importing it takes a second
 
-        batches = [self._validation[index] for index in range(len(self._validation))]
-        logits = np.concatenate([model.predict_on_batch(inputs) for inputs, *_ in batches])
-        classes = np.concatenate([_classes(targets) for _, targets, _ in batches])
-        logits = logits.astype(np.float64)
+        logits, classes = outputs(model, self._validation)
         if self._how.select == "f1":
             predicted = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).astype(int)
             return float(metrics.f1_score(classes, predicted, average="macro"))
         if logits.shape[1] == 1:
             return float(metrics.roc_auc_score(classes, logits[:, 0]))
         return float(metrics.roc_auc_score(classes, softmax(logits, axis=1), multi_class="ovr"))
+
+
+def outputs(model: keras.Model, pictures: Views) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What a model gives for each picture, (N, 1 or classes), and its class, (N,)."""
+    batches = (pictures[number] for number in range(len(pictures)))
+    pairs = [(model.predict_on_batch(inputs), _classes(targets)) for inputs, targets, _ in batches]
+    logits, classes = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    return logits.astype(np.float64), classes
 
 
 def _classes(targets: NDArray[Any]) -> NDArray[np.int64]:

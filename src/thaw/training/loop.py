@@ -255,7 +255,7 @@ def optimizer_of(how: Optimization, steps: Steps = ()) -> keras.optimizers.Optim
     if how.clip is not None:
         config["global_clipnorm"] = how.clip
     if how.ema:
-        config |= {"use_ema": True, "ema_momentum": how.ema}  # see `averaging`
+        config |= {"use_ema": True, "ema_momentum": how.ema}
     if steps:
         return _by_variable(KINDS[how.optimizer], how, steps)(**config)
     return keras.optimizers.get({"class_name": how.optimizer, "config": config})
@@ -276,11 +276,13 @@ def _by_variable(
             rate = learning_rate * (step.rate if step else 1.0)
             if decay:
                 variable.assign_sub(variable * (rate * decay))
+            if step is None or not step.centred:
+                super().update_step(gradient, variable, rate)
+                return
             before = tf.identity(variable)
             super().update_step(gradient, variable, rate)
-            if step and step.centred:
-                mean = tf.reduce_mean(variable - before, step.centred, keepdims=True)
-                variable.assign(variable - mean)
+            mean = tf.reduce_mean(variable - before, step.centred, keepdims=True)
+            variable.assign(variable - mean)
 
     return ByVariable
 
@@ -324,19 +326,19 @@ def compile_model(
     optimizer = optimizer_of(replace(how, ema=averaging(how, count)), steps)
     if how.schedule == "cosine" or how.warmup:
         optimizer.learning_rate = schedule(how, count)
-    loss, accuracy = loss_and_accuracy(model, soft)
+    loss, accuracy = _loss_and_accuracy(model, soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
 
 
 def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
     """Loss and accuracy of a model that outputs logits."""
-    loss, accuracy = loss_and_accuracy(model)
+    loss, accuracy = _loss_and_accuracy(model)
     model.compile(loss=loss, metrics=[accuracy], weighted_metrics=[])
     found = model.evaluate(pictures, verbose=0, return_dict=True)
     return {name: float(found[name]) for name in ("loss", "accuracy")}
 
 
-def loss_and_accuracy(
+def _loss_and_accuracy(
     model: keras.Model, soft: bool = False
 ) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
     """For class numbers; for shares of classes, of which the largest counts as right, if `soft`."""
