@@ -20,7 +20,7 @@ from thaw.core import errors
 from workspaces import Shares, Workspace
 
 HERE = Path(__file__).resolve().parent
-STAGES = ("split", "extract_features", "train_head", "fine_tune", "evaluate")
+STAGES = ("split", "freeze", "extract_features", "train_head", "fine_tune", "evaluate")
 JOBS = ("network", "decoded", "views", "steps")
 
 
@@ -112,13 +112,16 @@ def measure(folder: Path, form: Form, source: str | None, repeat: int) -> Found:
     if form.sample:
         title("pictures for extraction and fine-tuning steps")
         sample = workspaces.part_of(everything, folder / "sample", params, form.sample)
-        sample.stage("extract_features")
+        for name in ("freeze", "extract_features"):
+            sample.stage(name)
     take_turns(found, sample, JOBS, form.turns, form.views)
 
     title("VGG16")
     params = workspaces.vgg16(params)
     vgg = workspaces.part_of(everything, folder / "vgg16", params, form.vgg_sample)
-    found.vgg_extraction_seconds = vgg.stage("extract_features").seconds
+    found.vgg_extraction_seconds = sum(
+        vgg.stage(name).seconds for name in ("freeze", "extract_features")
+    )
     take_turns(found, vgg, ("vgg_epoch",), form.vgg_turns, views=1)
     return found
 

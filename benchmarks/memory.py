@@ -16,7 +16,7 @@ from thaw.core import errors
 from thaw.drawing import markdown
 
 HERE = Path(__file__).resolve().parent
-STAGES = ("download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
+STAGES = ("download", "split", "freeze", "extract_features", "train_head", "fine_tune", "evaluate")
 Peaks = dict[str, list[float]]  # MB of each stage, one for each count
 
 

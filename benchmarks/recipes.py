@@ -212,7 +212,8 @@ def runs(
     """Run folds and seeds of a candidate, each a record, on features that are computed once."""
     (made.folder / workspace.RAW).parent.mkdir(parents=True, exist_ok=True)
     (made.folder / workspace.RAW).symlink_to(pictures.data.folder / workspace.RAW)
-    made.stage("weights")
+    for name in ("weights", "freeze"):
+        made.stage(name)
     everything = caches.extract(made, pictures.rows)
     for place, (fold, seed) in enumerate(missing, 1):
         parts = ["validation" if each == fold else "train" for each in pictures.folds]

@@ -98,7 +98,7 @@ def repeat(
         chosen: what to run.
         part: of the split, whose pictures both models are compared on.
     """
-    for name in ("download", "weights"):
+    for name in ("download", "weights", "freeze"):
         made.stage(name)
     order = sorted(set(chosen))
     everything = None

@@ -46,7 +46,8 @@ def main() -> None:
 
 def sweep(workspace: workspaces.Workspace, values: list[Any]) -> list[dict[str, Any]]:
     """A row for each value, the advised one among them: the metrics of what was fine-tuned."""
-    for name in ("download", "weights", "split", "probe", "extract_features", "train_head"):
+    stages = ("freeze", "extract_features", "train_head")
+    for name in ("download", "weights", "split", "probe", *stages):
         workspace.stage(name)
     depths = workspace.rows("probe/probe.csv")
     advised = next(row["fine_tune_at"] for row in depths if row["advised"] == "1")

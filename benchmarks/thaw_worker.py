@@ -10,26 +10,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 import workspace
 from processes import Job, serve
-from stages import fine_tune, train_head
+from stages import extract_features, fine_tune, train_head
 from thaw.core.params import Params, plain
 from thaw.features import cache
-from thaw.networks import backbones, onnx_export
-from thaw.pictures import decoding, sessions
+from thaw.networks import backbones
+from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
 from thaw.training import classifiers, heads, loop
 
 SCRATCH = Path("scratch")
-
-
-def frozen(params: Params, facts: cache.Facts) -> onnxruntime.InferenceSession:
-    """The frozen network, as `extract_features` exports it."""
-    base = train_head.base_model(params, facts)
-    model = cache.extractor(base, facts.image_size, facts.boundary, facts.bottleneck)
-    return sessions.session(onnx_export.to_onnx(model))
 
 
 def training_pictures(params: Params, facts: cache.Facts) -> list[str]:
@@ -39,7 +31,7 @@ def training_pictures(params: Params, facts: cache.Facts) -> list[str]:
 def network(params: Params) -> Job:
     """The frozen network, on pictures in memory, in as many threads as there are cores."""
     facts = cache.read_facts(workspace.FEATURES)
-    session = frozen(params, facts)
+    _, session = extract_features.load(workspace.FROZEN)
     source = session.get_inputs()[0].name
     pictures = [
         decoding.load(workspace.IMAGES / path, facts.image_size, facts.resize, facts.bit_depth)
@@ -59,7 +51,7 @@ def network(params: Params) -> Job:
 def extraction(params: Params, views: int) -> Job:
     """The frozen network on picture files, its results written; `views` 0 for pictures as such."""
     facts = cache.read_facts(workspace.FEATURES)
-    session = frozen(params, facts)
+    _, session = extract_features.load(workspace.FROZEN)
 
     def job(paths: list[str]) -> int:
         cache.extract(session, workspace.IMAGES, paths, facts, views, SCRATCH, "train")

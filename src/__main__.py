@@ -30,6 +30,7 @@ STAGES = (  # in the order in which `dvc repro` runs them
     "download",
     "weights",
     "split",
+    "freeze",
     "extract_features",
     "train_head",
     "fine_tune",

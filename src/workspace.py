@@ -25,6 +25,7 @@ LABELS = RAW / "labels.csv"
 SPLIT = Path("data/split.csv")
 BAD_IMAGES = Path("data/bad_images.csv")
 WEIGHTS = Path("data/weights/base.weights.h5")
+FROZEN = Path("data/frozen.onnx")  # the frozen layers
 FEATURES = Path("data/features")
 PREDICTIONS = Path("data/predictions.csv")
 MODELS = Path("models")

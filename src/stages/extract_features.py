@@ -1,61 +1,47 @@
 """Stage `extract_features`: run the frozen layers once over every view: data/features/."""
 
 import sys
+from pathlib import Path
+
+import onnxruntime
 
 import workspace
-from thaw.core import graphs
-from thaw.core.params import Params, plain
+from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.features import cache
 from thaw.files import tables
-from thaw.networks import backbones, extractors, onnx_export, scratch
+from thaw.files.frozen import Frozen
 from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
 
 
-def from_keras(params: Params) -> tuple[int, str, str | None, bytes]:
-    """The cached layer's index and name, where the network is cut, and the frozen part in ONNX."""
-    options = plain(scratch.Options, params.network)
-    base = backbones.load(
-        params.base_model, params.image_size, workspace.WEIGHTS, params.feature_layer, options
-    )
-    cut = None if params.feature_layer is None else base.layers[-1].name
-    layer = params.cache.layer
-    at = 0 if layer == "pixels" else backbones.layer_index(base, layer, "cache.layer", cut)
-    boundary = backbones.boundary(base, at)
-    extractor = cache.extractor(base, params.image_size, boundary, params.cache.bottleneck)
-    return boundary, base.layers[boundary].name, cut, onnx_export.to_onnx(extractor)
+def load(path: Path) -> tuple[Frozen, onnxruntime.InferenceSession]:
+    """The frozen layers, and what stage `freeze` noted of them.
 
-
-def from_file(params: Params) -> tuple[int, str, None, bytes]:
-    """The same of an ONNX file, of which only what it gives can be cached."""
-    content = extractors.load(workspace.WEIGHTS)
-    boundary = 0 if params.cache.layer == "pixels" else 1
-    above = cache.above_maps(extractors.shape(content), boundary, params.cache.bottleneck)
-    return boundary, "features", None, extractors.join(content, above)
+    Raises:
+        ThawError: when the file isn't as it wrote it.
+    """
+    try:
+        session = sessions.session(str(path))
+        return Frozen.of(session.get_modelmeta().custom_metadata_map), session
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        if of_the_machine(error):
+            raise
+        raise ThawError(
+            f"{path} is not as stage freeze wrote it ({reason(error)}); run `dvc repro -f freeze`"
+        ) from None
 
 
 def main() -> None:
     params = workspace.read_params()
-    foreign = graphs.foreign(params.base_model)
-    boundary, name, cut, content = (from_file if foreign else from_keras)(params)
+    frozen, session = load(workspace.FROZEN)
     facts = cache.Facts(
-        base_model=graphs.FOREIGN if foreign else params.base_model,
-        image_size=params.image_size,
+        **frozen.metadata(),
         resize=params.resize,
-        boundary=boundary,
-        boundary_name=name if boundary else "pixels",
-        bottleneck=params.cache.bottleneck,
         classes=workspace.read_dataset()["classes"],
         augmentation=Augmentation.of(params.augment.model_dump()),
         seed=params.split.seed,
-        feature_layer=cut,
         bit_depth=params.bit_depth,
     )
-    if facts.live:
-        print("cached: pixels; views are drawn anew each epoch, and all layers run on them")
-    else:
-        print(f"cached layer: {facts.boundary_name} ({boundary}) of {params.base_model}")
-    session = sessions.session(content)
     split = tables.read(workspace.SPLIT)
     labels = {}
     cached_views = 0 if facts.live else facts.augmentation.count

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import workspace
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
-from thaw.networks import backbones, extractors, scratch
+from thaw.networks import backbones, extractors, freezing, scratch
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
 from thaw.training import batches, checkpoints, classifiers, heads, loop
@@ -87,11 +87,11 @@ def to_train(
     frozen = None
     if facts.live and facts.foreign:
         content = extractors.load(workspace.WEIGHTS)
-        above = cache.above_maps(extractors.shape(content), 0, facts.bottleneck)
+        above = freezing.above_maps(extractors.shape(content), 0, facts.bottleneck)
         frozen = sessions.session(extractors.join(content, above))
     elif facts.live:
         base = base_model(params, facts)
-        extractor = cache.extractor(base, facts.image_size, 0, facts.bottleneck)
+        extractor = freezing.extractor(base, facts.image_size, 0, facts.bottleneck)
         frozen = sessions.session(to_onnx(extractor))
     source = batches.Source(
         workspace.FEATURES,

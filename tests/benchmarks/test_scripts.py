@@ -70,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     made.params |= NETWORK
     made.params["split"]["seed"] = 3
     made.stages("download", "weights")
-    made.stages("split", "extract_features", *TRAINING, seed=2)
+    made.stages("split", "freeze", "extract_features", *TRAINING, seed=2)
     return made
 
 

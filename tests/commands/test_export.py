@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(tmp_path_factory.mktemp("export"))
         made.params["average_views"] = True
-        made.stages("download", "weights", "split", "extract_features", "train_head")
+        made.stages("download", "weights", "split", "freeze", "extract_features", "train_head")
     for suffix in ("keras", "onnx"):
         shutil.copy(made.folder / f"models/head.{suffix}", made.folder / f"models/model.{suffix}")
     return made

@@ -16,7 +16,7 @@ from helpers import mutated, picture
 from thaw.core import cores
 from thaw.core.errors import ThawError
 from thaw.features import cache
-from thaw.networks import backbones, onnx_export
+from thaw.networks import backbones, freezing, onnx_export
 from thaw.networks.pooling import pool
 from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
@@ -56,7 +56,7 @@ def base() -> keras.Model:
 @pytest.fixture(scope="module")
 def exported(base: keras.Model) -> dict[str, bytes]:
     return {
-        kind: onnx_export.to_onnx(cache.extractor(base, SIZE, BOUNDARY, kind))
+        kind: onnx_export.to_onnx(freezing.extractor(base, SIZE, BOUNDARY, kind))
         for kind in BOTTLENECKS
     }
 
@@ -134,7 +134,7 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
     base: keras.Model, bottleneck: str, pooling: str
 ) -> None:
     x = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
-    cached = np.asarray(cache.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
+    cached = np.asarray(freezing.extractor(base, SIZE, BOUNDARY, bottleneck)(x)[1])
     network = backbones.with_blocks(base) if bottleneck == "blocks" else base
     maps = network(x / 127.5 - 1, training=False)
     pooled = pool(pooling, maps if isinstance(maps, list) else [maps])
@@ -146,7 +146,7 @@ def test_the_selector_reads_the_cache_as_the_head_pools(
 def test_with_boundary_0_the_cache_holds_pixels(
     tmp_path: Path, folder: Path, base: keras.Model, count: int
 ) -> None:
-    extractor = cache.extractor(base, SIZE, 0, "pooled")
+    extractor = freezing.extractor(base, SIZE, 0, "pooled")
     session = sessions.session(onnx_export.to_onnx(extractor))
     cache.extract(session, folder, PATHS, facts(), count, tmp_path, "train")
     pixels = views(folder, FLIPS if count else None)

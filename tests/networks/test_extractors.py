@@ -14,9 +14,8 @@ from onnx.reference import ReferenceEvaluator
 
 from helpers import onnx_network
 from thaw.core.errors import ThawError
-from thaw.features import cache
 from thaw.files import onnx_files
-from thaw.networks import extractors
+from thaw.networks import extractors, freezing
 from thaw.pictures import sessions
 from thaw.training import classifiers, heads
 
@@ -103,7 +102,7 @@ def test_a_head_is_joined_to_a_network_of_any_opset(tmp_path: Path, opset: int) 
 def test_what_is_cached(tmp_path: Path, boundary: int, bottleneck: str) -> None:
     content = prepared(onnx_network(tmp_path / "a.onnx"))
     (maps,) = run(content)
-    above = cache.above_maps(extractors.shape(content), boundary, bottleneck)
+    above = freezing.above_maps(extractors.shape(content), boundary, bottleneck)
     *cached, features = run(extractors.join(content, above))
     pooled = np.stack([maps.mean((1, 2)), maps.max((1, 2))], axis=1)
     np.testing.assert_allclose(features, maps if bottleneck == "full" else pooled, atol=1e-5)

@@ -48,7 +48,7 @@ def edited(path: Path, more: str) -> Iterator[None]:
         ("src/thaw/evaluation/metrics.py", {"evaluate", "model_card"}),
         ("src/thaw/training/folding.py", TRAININGS),
         ("src/thaw/features/cache.py", {"extract_features", *TRAININGS}),
-        ("src/thaw/networks/backbones.py", {"weights", "extract_features", *TRAININGS}),
+        ("src/thaw/networks/backbones.py", {"weights", "freeze", *TRAININGS}),
         ("src/thaw/pretrained/formats.py", {"weights"}),
         ("src/thaw/splitting/splits.py", {"split"}),
         ("src/thaw/datasets/layouts.py", {"download"}),

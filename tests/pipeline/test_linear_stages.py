@@ -53,7 +53,7 @@ def prepared(folder: Path, *names: str) -> Iterator[Run]:
         made.params["source"] = tinted(folder / "tinted", *names)
         made.params["split"] = {"held_out": 0.5, "test": 0.4, "seed": 1}
         made.params |= CUT
-        made.stages("download", "weights", "split", "extract_features")
+        made.stages("download", "weights", "split", "freeze", "extract_features")
         yield made
 
 
@@ -203,16 +203,16 @@ def test_all_cached_views_are_fitted(two: Run, monkeypatch: pytest.MonkeyPatch) 
 def test_whole_maps_and_live_views_and_every_block(two: Run) -> None:
     full = {"layer": "conv_pw_1_relu", "bottleneck": "full"}
     flat = head(two, "logistic", pooling="flatten")
-    two.stages("extract_features", "train_head", cache=full, head=flat)
+    two.stages("freeze", "extract_features", "train_head", cache=full, head=flat)
     labels, logits, _ = predictions(two, "head")
     assert two.metrics("head")["validation_loss"] == pytest.approx(
         loss_and_accuracy(labels, logits)[0], abs=5e-3
     )
     pixels = {"layer": "pixels", "bottleneck": "blocks"}
     svm = head(two, "svm")
-    two.stages("extract_features", "train_head", "fine_tune", cache=pixels, head=svm)
+    two.stages("freeze", "extract_features", "train_head", "fine_tune", cache=pixels, head=svm)
     assert epochs(two, "model") == ["2", "3"]
-    two.stages("extract_features")  # as it was
+    two.stages("freeze", "extract_features")  # as it was
 
 
 def test_what_the_cut_network_is(two: Run) -> None:
@@ -241,13 +241,13 @@ def test_what_the_cut_network_is(two: Run) -> None:
     ("stages", "changes", "told"),
     [
         (
-            ["extract_features"],
+            ["freeze"],
             {"cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"}},
             "params.yaml: cache.layer: conv_pw_6_relu: MobileNet, cut at feature_layer "
             "conv_pw_3_relu, has no layer of that name; give one such as ",
         ),
         (
-            ["extract_features"],
+            ["freeze"],
             {"feature_layer": 22, "cache": {"layer": 23, "bottleneck": "pooled"}},
             "params.yaml: cache.layer: 23: MobileNet, cut at feature_layer conv_pw_3_relu, has 23 "
             "layers; give 0 to 22, ",
@@ -259,7 +259,7 @@ def test_what_the_cut_network_is(two: Run) -> None:
             "layers; give 0 to 22, a layer's name, or null",
         ),
         (
-            ["extract_features"],
+            ["freeze"],
             {"feature_layer": "conv_pw_99"},
             "params.yaml: feature_layer: conv_pw_99: MobileNet has no layer of that name; ",
         ),

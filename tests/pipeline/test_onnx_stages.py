@@ -21,7 +21,7 @@ from thaw.pictures import decoding, sessions
 from thaw.review import heatmaps
 from thaw.training import loop, saving
 
-STAGES = ("download", "weights", "split", "extract_features", "train_head", "fine_tune")
+STAGES = ("download", "weights", "split", "freeze", "extract_features", "train_head", "fine_tune")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_there_are_no_heat_maps(run: Run) -> None:
 def test_views_drawn_anew(run: Run) -> None:
     """`cache.layer: pixels` runs the file's network in every epoch."""
     cache = {"layer": "pixels", "bottleneck": "full"}
-    run.stages("extract_features", "train_head", cache=cache)
+    run.stages("freeze", "extract_features", "train_head", cache=cache)
     assert np.isfinite(run.losses("head")).all()
 
 

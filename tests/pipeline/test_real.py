@@ -93,7 +93,15 @@ def test_a_sixth_of_elpv_is_learnt(solar_cells: Path) -> None:
     whole = labels.read_text(encoding="utf-8").splitlines()
     labels.write_text("\n".join([whole[0], *whole[1::6]]) + "\n", encoding="utf-8")
     try:
-        run(solar_cells, "split", "extract_features", "train_head", "fine_tune", "evaluate")
+        run(
+            solar_cells,
+            "split",
+            "freeze",
+            "extract_features",
+            "train_head",
+            "fine_tune",
+            "evaluate",
+        )
     finally:
         labels.write_text("\n".join(whole) + "\n", encoding="utf-8")
     found = accuracy(solar_cells)
@@ -110,7 +118,16 @@ def test_cats_and_dogs_by_a_file_address(solar_cells: Path, tmp_path: Path) -> N
     prepare(tmp_path, dataset="cats_and_dogs", source=source.as_uri())
     (tmp_path / "data").mkdir()
     shutil.copytree(solar_cells / "data/weights", tmp_path / "data/weights")
-    run(tmp_path, "download", "split", "extract_features", "train_head", "fine_tune", "evaluate")
+    run(
+        tmp_path,
+        "download",
+        "split",
+        "freeze",
+        "extract_features",
+        "train_head",
+        "fine_tune",
+        "evaluate",
+    )
     assert min(accuracy(tmp_path).values()) > 0.85
     done = subprocess.run(
         [sys.executable, "src", "predict", "--json", "data/dataset/images/validation"],

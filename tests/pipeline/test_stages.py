@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 PIXELS = {"layer": "pixels", "bottleneck": "pooled"}
-FEATURES_ON = ("extract_features", "train_head", "fine_tune")
+FEATURES_ON = ("freeze", "extract_features", "train_head", "fine_tune")
 
 
 def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
@@ -99,7 +99,7 @@ def test_scales_alone_are_trained(run: Run) -> None:
 def test_rates_are_tried_on_the_cache(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.stages("extract_features", "train_head")
+    run.stages("freeze", "extract_features", "train_head")
     before = (run.folder / "models/head.keras").read_bytes()
     monkeypatch.setattr(lr, "STEPS", {"head": 3, "fine_tune": 2})
     monkeypatch.setattr(rates, "RATES", 3)

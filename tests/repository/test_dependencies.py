@@ -120,7 +120,7 @@ def test_versions_are_those_of_what_computes_and_no_others() -> None:
     assert of["check"] == []
     assert set(of["split"]) == {"numpy", "pandas", "pillow"}
     trainings = {"keras", "tensorflow", "tensorflow-cpu", "numpy", "onnxruntime", "tf2onnx"}
-    assert trainings <= set(of["train_head"]) & set(of["fine_tune"]) & set(of["extract_features"])
+    assert trainings <= set(of["train_head"]) & set(of["fine_tune"])
     assert {"scikit-learn", "scipy"} <= set(of["train_head"]) & set(of["evaluate"])
     assert "matplotlib" in of["evaluate"]
     assert not any({"dvc", "tqdm", "streamlit"} & set(names) for names in of.values())
@@ -139,6 +139,23 @@ def test_every_package_imports_only_those_above_it() -> None:
             assert other.is_relative_to(SRC / "thaw"), f"{path} imports {other}"
             if (one := package(path)) and (theirs := package(other)):
                 assert PACKAGES.index(theirs) <= PACKAGES.index(one), f"{path} imports {other}"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "stages/split.py",
+        "stages/extract_features.py",
+        "stages/evaluate.py",
+        "stages/model_card.py",
+        "commands/predict.py",
+    ],
+)
+def test_what_runs_on_onnx_runtime_imports_no_tensorflow(script: str) -> None:
+    """Importing it takes seconds and hundreds of megabytes."""
+    names = {name for path in pin_stages.closure(SRC / script) for name in pin_stages.imports(path)}
+    heavy = {"keras", "tensorflow", "tf2onnx", "onnx", "h5py"}
+    assert heavy & {name.split(".")[0] for name in names} == set()
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -36,6 +36,7 @@ STAGES = [
     "download",
     "weights",
     "split",
+    "freeze",
     "extract_features",
     "train_head",
     "fine_tune",

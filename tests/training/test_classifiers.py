@@ -23,8 +23,7 @@ from helpers import picture, pixels, small_convnext
 from places import SRC
 from thaw.core.errors import ThawError
 from thaw.evaluation import inference
-from thaw.features import cache
-from thaw.networks import backbones, onnx_export
+from thaw.networks import backbones, freezing, onnx_export
 from thaw.pictures import sessions
 from thaw.training import classifiers, heads, saving
 
@@ -118,8 +117,8 @@ def test_onnx_of_networks_that_tf2onnx_has_trouble_with(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = backbones.build(name, SIZE)
-    session = sessions.session(onnx_export.to_onnx(cache.extractor(base, SIZE, 9, "full")))
-    expected = cache.extractor(base, SIZE, 9, "full")(pictures())
+    session = sessions.session(onnx_export.to_onnx(freezing.extractor(base, SIZE, 9, "full")))
+    expected = freezing.extractor(base, SIZE, 9, "full")(pictures())
     for found, wanted in zip(session.run(None, {"picture": pictures()}), expected, strict=True):
         tolerance = 1e-4 * np.abs(wanted).max()
         np.testing.assert_allclose(found, wanted, atol=tolerance, rtol=0)
@@ -480,7 +479,7 @@ def cached(model: keras.Model, boundary: int, bottleneck: str) -> tuple[np.ndarr
     if boundary == 0:
         return pictures() / 127.5 - 1, np.zeros((len(pictures()), 2, 0))
     base = model.get_layer("MobileNetV2")
-    return cache.extractor(base, SIZE, boundary, bottleneck)(pictures())
+    return freezing.extractor(base, SIZE, boundary, bottleneck)(pictures())
 
 
 @pytest.mark.parametrize("training_mode", [False, True])

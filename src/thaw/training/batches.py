@@ -56,8 +56,8 @@ def bottlenecks(
     Args:
         source: what they are made of.
         select: as `heads.selector` gives it.
-        frozen: an exported `cache.extractor`, to draw views of cached pixels anew each epoch; None
-            to read them from the cache.
+        frozen: an exported `freezing.extractor`, to draw views of cached pixels anew each epoch;
+            None to read them from the cache.
     """
 
     def cached(name: str) -> tuple[Reader, int]:
