@@ -17,7 +17,7 @@ from stages import extract_features, fine_tune, train_head
 from thaw.core.params import Params, plain
 from thaw.features import cache
 from thaw.networks import backbones
-from thaw.pictures import decoding
+from thaw.pictures import decoding, sessions
 from thaw.pictures.threads import in_threads
 from thaw.training import classifiers, heads, loop
 
@@ -38,7 +38,7 @@ def network(params: Params) -> Job:
         for path in training_pictures(params, facts)
     ]
     whole = np.stack(pictures).astype(np.float32)
-    batches = np.split(whole, range(cache.BATCH, len(whole), cache.BATCH))
+    batches = np.split(whole, range(sessions.AT_ONCE, len(whole), sessions.AT_ONCE))
 
     def job() -> int:
         found = in_threads(lambda batch: session.run(None, {source: batch}), batches)

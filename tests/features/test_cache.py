@@ -173,7 +173,7 @@ def test_the_same_bytes_with_any_number_of_cores_and_batch(
     session = sessions.session(exported["blocks"])
     for number, batch in ((1, 8), (2, 2)):
         cores.limit(number)
-        monkeypatch.setattr(cache, "BATCH", batch)
+        monkeypatch.setattr(sessions, "AT_ONCE", batch)
         out = tmp_path / str(number)
         cache.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
     cores.limit(None)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from thaw.core.errors import ThawError, of_the_machine, reason
-from thaw.pictures import augmentation, decoding
+from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.sessions import session
 from thaw.pictures.threads import in_threads
 
 Array = NDArray[np.float64]
@@ -53,7 +52,7 @@ class Classifier:
         if not path.is_file():
             raise ThawError(f"{path} is missing; run `dvc repro` (or `dvc pull`), which makes it")
         try:
-            self._session = session(str(path))
+            self._session = sessions.session(str(path))
             facts = self._session.get_modelmeta().custom_metadata_map
             self.classes: list[str] = json.loads(facts["classes"])
             self.image_size: int = json.loads(facts["image_size"])
@@ -67,9 +66,6 @@ class Classifier:
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
-        self._input = self._session.get_inputs()[0].name
-        # A network that was exported for one picture at a time stays so with its head.
-        self._one = isinstance(self._session.get_inputs()[0].shape[0], int)
 
     def _check(self) -> None:
         """Compare what the model says of itself with what it takes and gives."""
@@ -96,12 +92,8 @@ class Classifier:
 
     def logits(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
-        taken = pixels.astype(np.float32)
-        parts = [taken[place : place + 1] for place in range(len(taken))] if self._one else [taken]
-        outputs: list[NDArray[np.float32]] = [
-            self._session.run(None, {self._input: part})[0] for part in parts
-        ]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        (found,) = sessions.run(self._session, pixels)
+        return found
 
     def probabilities(self, pixels: decoding.Pixels) -> Array:
         """(classes,) of one picture, averaged over the symmetric views that the model asks for."""

@@ -14,12 +14,11 @@ from thaw.core import graphs
 from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
 from thaw.files.serialize import atomic, write_json
-from thaw.pictures import augmentation, decoding
+from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.pictures.depths import BitDepth
 from thaw.pictures.threads import in_threads
 
-BATCH = 8  # views that the network runs at once, in each thread
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -78,8 +77,6 @@ def extract(
     Returns:
         How many of the boundary's values float16 can't hold; they are cut to its largest one.
     """
-    source = session.get_inputs()[0].name
-    at_once = 1 if isinstance(session.get_inputs()[0].shape[0], int) else BATCH
     *shapes, bottleneck_shape = [tuple(output.shape[1:]) for output in session.get_outputs()]
     boundary_shape = shapes[0] if shapes else (facts.image_size, facts.image_size, 3)
     boundary_type = np.float16 if shapes else np.uint8
@@ -91,11 +88,7 @@ def extract(
             for index in range(views)
         ]
         stacked = np.stack(drawn or [pixels])
-        parts = [
-            session.run(None, {source: stacked[start : start + at_once].astype(np.float32)})
-            for start in range(0, len(stacked), at_once)
-        ]
-        *cached, bottleneck = (np.concatenate(part) for part in zip(*parts, strict=True))
+        *cached, bottleneck = sessions.run(session, stacked)
         boundary, beyond = stacked, 0
         if cached:
             boundary = np.clip(cached[0], -FLOAT16_MAX, FLOAT16_MAX)
