@@ -16,8 +16,8 @@ from commands.predict import pictures
 from helpers import onnx_model, picture, plain
 from places import SRC
 from thaw.core.errors import ThawError
-from thaw.evaluation import inference
 from thaw.evaluation.inference import Classifier, probabilities
+from thaw.pictures import sessions
 from thaw.pictures.augmentation import symmetric
 
 PREDICT = [str(SRC), "predict"]
@@ -223,7 +223,7 @@ def test_too_little_memory_is_no_fault_of_the_model(
     def failing(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(inference, "session", failing)
+    monkeypatch.setattr(sessions, "session", failing)
     with pytest.raises(type(error)):
         Classifier(three)
 

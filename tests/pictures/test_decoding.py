@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from helpers import picture, pixels
 from places import SRC
@@ -246,6 +246,75 @@ def test_load_stretches_to_a_square(tmp_path: Path):
     assert found.dtype == np.uint8
     assert found[:, 0].max() == 0
     assert found[:, 7].min() == 250
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Like a photograph: what neighbours share, and some noise."""
+    rough = Image.fromarray(pixels(1, 5, 5)).resize((width, height), Image.Resampling.BICUBIC)
+    return Image.blend(rough, Image.fromarray(pixels(2, width, height)), 0.1)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+@pytest.mark.parametrize(
+    ("width", "height", "part"),
+    [
+        (63, 200, 1),
+        (64, 64, 2),
+        (130, 65, 2),
+        (127, 129, 2),
+        (128, 300, 4),
+        (255, 256, 4),
+        (256, 256, 8),
+        (999, 260, 8),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_is_needed(
+    tmp_path: Path, width: int, height: int, part: int, resize: str
+):
+    """At 1/2, 1/4 or 1/8 where both sides are that many times the size; a PNG never is."""
+    smooth(width, height).save(tmp_path / "a.jpg", quality=90)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        whole = opened.copy()
+    with Image.open(tmp_path / "a.jpg") as opened:
+        opened.draft(None, (width // part, height // part))
+        assert opened.size == (-(-width // part), -(-height // part))
+        reduced = opened.copy()
+    whole.save(tmp_path / "a.png")
+
+    def resized(image: Image.Image) -> np.ndarray:
+        if resize == "crop":
+            return np.asarray(ImageOps.fit(image, (32, 32), Image.Resampling.BILINEAR))
+        return np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR))
+
+    found = load(tmp_path / "a.jpg", 32, resize)
+    np.testing.assert_array_equal(found, resized(reduced))
+    np.testing.assert_array_equal(load(tmp_path / "a.png", 32, resize), resized(whole))
+    difference = np.abs(found.astype(int) - resized(whole))
+    assert difference.mean() < 3
+    assert difference.any() == (part > 1)
+    assert read(tmp_path / "a.jpg").size == (width, height)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", ORIENTED)
+def test_a_reduced_jpeg_is_upright_in_its_colours(tmp_path: Path, mode: str, orientation: int):
+    stored = smooth(150, 140).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    upright = Image.fromarray(ORIENTED[orientation](np.asarray(stored.convert("RGB"))))
+    found = load(tmp_path / "a.jpg", 32).astype(int)
+    expected = np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.abs(found - expected).mean() < 5
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_reduced_jpeg_that_is_cut_off_is_refused(tmp_path: Path, share: float):
+    smooth(300, 300).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(BadImageError, match="truncated"):
+        load(tmp_path / "a.jpg", 32)
 
 
 @pytest.mark.parametrize(
