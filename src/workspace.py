@@ -34,6 +34,7 @@ PLOTS = Path("plots")
 # No output in dvc.yaml, so that dvc.lock is the same on every machine.
 ENVIRONMENT = METRICS / "environment.json"
 UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
+RAISED = UNFINISHED / "raised"  # the cache as fine_tune raised it last
 
 
 def logs(phase: str) -> Path:

@@ -12,7 +12,7 @@ from thaw.features import cache
 from thaw.networks import backbones, extractors
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.training import batches, checkpoints, classifiers, loop, saving
+from thaw.training import batches, checkpoints, classifiers, loop, raising, saving
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
@@ -125,8 +125,16 @@ def views(
     """The layer above which is trained, 0 for all, and batches of what goes in there."""
     source = pictures(params, facts)
     if 0 < facts.boundary < thawed:
-        width = classifiers.width_below(base, facts.boundary)
-        return facts.boundary, *batches.boundaries(source, width)
+        how = params.fine_tune
+        boundary, cached = raising.raised(
+            workspace.FEATURES,
+            base,
+            how.epochs,
+            workspace.RAISED,
+            training_mode=how.batch_norm == "trained",
+        )
+        width = classifiers.width_below(base, boundary)
+        return boundary, *batches.boundaries(source, cached, width)
     boundary = backbones.boundary(base, thawed - 1) if thawed else 0
     bottom = classifiers.bottom(classifier, base, boundary) if boundary else None
     frozen = bottom and sessions.session(to_onnx(bottom))

@@ -6,6 +6,7 @@ What is killed begins cold, as a person's does; what then finishes may begin war
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,31 @@ def test_killed_with_live_views_the_result_is_the_same(finished: Finished, tmp_p
     kill_each(killed, took)
     assert results(killed) == results(undisturbed)
     assert leftovers(killed) == []
+
+
+def test_killed_while_the_cache_is_raised_the_result_is_the_same(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """And whether it is found or made, and DVC sees nothing of it."""
+    repository = finished.repository.copy(tmp_path)
+    repository.edit({"cache.layer": "block1_norm1"})
+    repository.dvc("repro", "train_head")
+    raised = repository.path / "data/unfinished/raised"
+    kill(repository, "fine_tune", lambda: any(raised.glob("*/*")))
+    repository.dvc("repro", "fine_tune")
+    (kept,) = raised.glob("*/train.npy")
+    began, lock = kept.stat().st_mtime_ns, results(repository)
+    repeat = ("repro", "--force", "--single-item", "fine_tune")
+    assert "the cache was raised to block1_pool (index 7) before" in repository.dvc(*repeat)
+    assert kept.stat().st_mtime_ns == began
+    assert results(repository) == lock
+    shutil.rmtree(raised)
+    assert "raises the cache to block1_pool (index 7)" in repository.dvc(*repeat)
+    assert results(repository) == lock
+    assert repository.dvc_json("status", "fine_tune") == {}
+    assert "raised" not in repository.run("git", "status", "--porcelain", "--untracked-files=all")
+    repository.edit({"fine_tune_at": 9})  # an activation: nothing else is trained
+    assert "was raised to block1_pool" in repository.dvc("repro", "--single-item", "fine_tune")
 
 
 def kill_each(killed: Repository, took: dict[str, float]) -> None:

@@ -75,11 +75,15 @@ def bottlenecks(
     return _views(source, train, validation, views)
 
 
-def boundaries(source: Source, width_below: int) -> tuple[Views, Views]:
-    """Training and validation batches from the cache for `classifiers.top`."""
+def boundaries(
+    source: Source,
+    cached: dict[str, NDArray],  # type: ignore[type-arg]
+    width_below: int,
+) -> tuple[Views, Views]:
+    """Training and validation batches for `classifiers.top`, from a cache as `raising` gives it."""
 
     def read(name: str) -> tuple[Reader, int]:
-        boundary = source.read(f"{name}_boundary")
+        boundary = cached[name]
         readers = {"boundary": from_cache(boundary)}
         if width_below:
             pooled = source.read(f"{name}_bottleneck")
