@@ -66,6 +66,15 @@ def takes_training(layer: keras.Operation) -> bool:
     return bool(_door(layer, "_call_has_training_arg", "keras"))
 
 
+def slots(optimizer: keras.Optimizer, kind: str, variable: Any) -> Any:
+    """What an optimizer keeps beside a trained variable, such as Adam's `momentums`.
+
+    Keras lists all such variables together, in an order that is its own.
+    """
+    index = _door(optimizer, "_get_variable_index", "keras")(variable)
+    return _door(optimizer, f"_{kind}", "keras")[index].value
+
+
 def make_tf2onnx_repeatable() -> None:
     """Let tf2onnx export the same model to the same graph each time in a process.
 

@@ -3,6 +3,7 @@
 import thaw.networks.quiet  # noqa: F401
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from thaw.networks import private
@@ -52,9 +53,31 @@ class FoldedConvolution(layers.Layer):
         elif norm.trainable and not convolution.trainable:
             # The kernel needs no gradient, and that of the scales is a sum, no convolution.
             return ops.conv(inputs, convolution.kernel, **shape) * scale + bias
+        elif _is_product(convolution):
+            return _product(inputs, convolution.kernel, scale, bias)
         else:
             outputs = ops.conv(inputs, convolution.kernel * scale, **shape)
-        return outputs + bias
+        return tf.nn.bias_add(outputs, bias)
+
+
+def _is_product(convolution: layers.Layer) -> bool:
+    """Whether a convolution sees one pixel at a time."""
+    return (
+        type(convolution) is layers.Conv2D
+        and tuple(convolution.kernel_size) == tuple(convolution.strides) == (1, 1)
+        and convolution.groups == 1
+    )
+
+
+def _product(
+    inputs: keras.KerasTensor, kernel: keras.Variable, scale: tf.Tensor, bias: tf.Tensor
+) -> tf.Tensor:
+    """A convolution of 1 x 1 as a product of matrices, which TensorFlow has faster kernels for."""
+    _, height, width, channels = inputs.shape
+    outputs = kernel.shape[-1]
+    rows = tf.reshape(inputs, (-1, channels))
+    matrix = tf.reshape(kernel, (channels, outputs)) * scale
+    return tf.reshape(tf.nn.bias_add(rows @ matrix, bias), (-1, height, width, outputs))
 
 
 class InInferenceMode(layers.Layer):
