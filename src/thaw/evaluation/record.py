@@ -5,6 +5,7 @@ It imports neither pandas nor scikit-learn, which are most of a second each.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 LEVEL = 0.05  # of the paired test
@@ -37,6 +38,46 @@ def whose(name: str, positive: str | None) -> str:
     if name not in BY_CLASS:
         return ""
     return "mean over the classes" if positive is None else f"of {positive}"
+
+
+class Verdict(StrEnum):
+    """What a difference is worth, by a margin."""
+
+    BETTER = "better"
+    NO_WORSE = "no worse"
+    WORSE = "worse"
+    OPEN = "can't be told"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a score of the second of two models differs from the first's, on the same pictures."""
+
+    value: float  # second less first
+    low: float  # of the 95 % interval, which holds 0 where the test calls it chance
+    high: float
+    p_value: float
+
+    @property
+    def chance(self) -> bool:
+        """Whether the test leaves it open that nothing but chance is at work."""
+        return self.p_value >= LEVEL
+
+    def verdict(self, name: str, margin: float) -> Verdict:
+        """Better, or no worse by the margin, or worse, as far as the interval tells.
+
+        Args:
+            name: of the score.
+            margin: how much worse is still no worse, in the score's unit; 0 or more.
+        """
+        low, high = self.low, self.high
+        if name in LOWER_IS_BETTER:
+            low, high = -high, -low
+        if low >= 0 and not self.chance:
+            return Verdict.BETTER
+        if low > -margin:
+            return Verdict.NO_WORSE
+        return Verdict.WORSE if high <= 0 and not self.chance else Verdict.OPEN
 
 
 @dataclass(frozen=True)

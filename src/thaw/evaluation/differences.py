@@ -1,0 +1,132 @@
+"""Two models on the same pictures: how their scores differ, and whether that can be chance."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+import scipy.stats
+
+from thaw.evaluation import influence, intervals
+from thaw.evaluation.influence import Array, Judgement, Labels
+from thaw.evaluation.intervals import PRIOR, Clusters, Z
+from thaw.evaluation.record import LEVEL, TITLES, Comparison, Difference
+
+
+def differences(
+    labels: Labels,
+    first: Array,
+    second: Array,
+    positive: int | None = None,
+    clusters: Sequence[Hashable] | None = None,
+) -> dict[str, Difference]:
+    """How the second model's scores differ from the first's.
+
+    Args:
+        labels: (N,) class numbers.
+        first: (N, classes) probabilities.
+        second: likewise.
+        positive: as in `metrics.scores`.
+        clusters: (N,) what belongs together, such as the predictions of one picture or the pictures
+            of one patient; None where each prediction is of a picture of its own.
+    """
+    if np.array_equal(first, second):
+        return {name: Difference(0.0, 0.0, 0.0, 1.0) for name in TITLES}
+    groups = intervals.numbered(clusters, len(labels))
+    before, after = (influence.judge(labels, each, positive) for each in (first, second))
+    found = {name: _difference(name, before, after, groups) for name in before.scores}
+    right = compare(labels, first, second, clusters)
+    found["accuracy"] = Difference(right.difference, right.low, right.high, right.p_value)
+    return found
+
+
+def _difference(name: str, before: Judgement, after: Judgement, clusters: Clusters) -> Difference:
+    """By the variance of the difference of influences, and Student's t."""
+    value = after.scores[name] - before.scores[name]
+    apart = after.influences[name] - before.influences[name]
+    variance, seen = intervals.spread(apart, clusters)
+    if name in before.weights:
+        known = [intervals.variance(each, name, clusters) for each in (before, after)]
+        variance = (seen * variance + PRIOR * sum(known) / 2) / (seen + PRIOR)
+        seen += PRIOR
+    if variance == 0:
+        return Difference(value, value, value, 1.0)
+    error = variance**0.5
+    half = float(scipy.stats.t.ppf(1 - LEVEL / 2, seen)) * error
+    p_value = 2 * float(scipy.stats.t.sf(abs(value) / error, seen))
+    return Difference(value, value - half, value + half, p_value)
+
+
+def compare(
+    labels: Labels, first: Array, second: Array, clusters: Sequence[Hashable] | None = None
+) -> Comparison:
+    """The difference in accuracy, by McNemar's test and Tango's interval.
+
+    Under the null hypothesis, a picture that only one of them gets right is equally likely to be
+    either's (McNemar 1947). The p-value is the two-sided mid-p one (Fagerland et al. 2013), the
+    interval that of the score test (Tango 1998), which holds 0 where the test calls it chance.
+
+    Clusters make as much less evidence as the variance of their sums is larger than that of single
+    predictions (Rao and Scott 1992).
+    """
+    difference = (second.argmax(axis=1) == labels) - (first.argmax(axis=1) == labels).astype(int)
+    mended, broken = (int(np.sum(difference == sign)) for sign in (1, -1))
+    value = float(difference.mean())
+    effect = 1.0
+    if clusters is not None and mended + broken:
+        groups = intervals.numbered(clusters, len(labels))
+        effect = max(
+            1.0, float(np.square(np.bincount(groups, difference)).sum()) / (mended + broken)
+        )
+    pictures, up, down = (each / effect for each in (len(labels), mended, broken))
+    p_value = mid_p(up, down)
+    low, high = tango(up, down, pictures)
+    if p_value >= LEVEL:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Comparison(mended, broken, p_value, value, low, high)
+
+
+def mid_p(mended: float, broken: float) -> float:
+    """McNemar's two-sided mid-p-value, of counts that needn't be whole.
+
+    2 (P(X < k) + P(X = k) / 2), X binomial of all changed pictures and 1/2, k the smaller count.
+    """
+    less, more = sorted((mended, broken))
+    if more == less:
+        return 1.0
+    tail = scipy.special.betainc(more, less + 1, 0.5)
+    below = scipy.special.betainc(more + 1, less, 0.5) if less else 0.0
+    return float(tail + below)
+
+
+def tango(mended: float, broken: float, pictures: float) -> tuple[float, float]:
+    """The differences in accuracy that a score test doesn't refuse (Tango 1998)."""
+
+    def excess(difference: float, sign: int) -> float:
+        a = 2 * pictures
+        b = (2 * pictures - mended + broken) * difference - mended - broken
+        c = -broken * difference * (1 - difference)
+        share = ((max(b * b - 4 * a * c, 0.0)) ** 0.5 - b) / (2 * a)
+        variance = max(pictures * (2 * share + difference * (1 - difference)), 0.0)
+        return float(mended - broken - pictures * difference - sign * Z * variance**0.5)
+
+    value, inside = (mended - broken) / pictures, 1e-9  # at the value itself all may be 0
+    low, high = -1.0, 1.0
+    if value > low:
+        low = float(scipy.optimize.brentq(excess, low, value - inside, (1,)))
+    if value < high:
+        high = float(scipy.optimize.brentq(excess, value + inside, high, (-1,)))
+    return low, high
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """P-values of several comparisons, raised so that one of all errs in a twentieth of cases.
+
+    Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
+    """
+    found: dict[str, float] = {}
+    raised = 0.0
+    for place, name in enumerate(sorted(p_values, key=lambda each: p_values[each])):
+        raised = max(raised, min(1.0, (len(p_values) - place) * p_values[name]))
+        found[name] = raised
+    return found
