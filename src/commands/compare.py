@@ -7,8 +7,7 @@
 
 Accuracies are in percent. The difference is that of the result (the fine-tuned model, or the
 head where nothing was fine-tuned) to the base's on the same test pictures, in points, with its 95 %
-interval (a paired bootstrap); it is called chance where McNemar's test gives p >= 0.05. No stage
-runs.
+interval (Tango's); it is called chance where McNemar's test gives p >= 0.05. No stage runs.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from commands.report import read_metrics, read_params, read_test, tested, thawed
 from thaw.core.arguments import Parser
 from thaw.core.errors import as_yaml
 from thaw.drawing.markdown import code, place
-from thaw.evaluation import metrics
+from thaw.evaluation import differences
 from thaw.evaluation.record import compared
 from thaw.review import comparing, reports
 from thaw.review.revisions import WORKSPACE, Revision, experiments, opened
@@ -73,8 +72,7 @@ def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing
     if first.predictions is None or second.predictions is None:
         return comparing.Row(run.name, changed, found, note="predictions are missing")
     pair = reports.pair(first.predictions, second.predictions, MODEL)
-    drawn = metrics.resamples(pair.labels, reports.SEED)
-    difference = metrics.compare(pair.labels, pair.before, pair.after, drawn)
+    difference = differences.compare(pair.labels, pair.before, pair.after)
     note = "identical" if reports.identical(pair) else ""
     return comparing.Row(run.name, changed, found, difference, note)
 

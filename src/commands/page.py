@@ -213,7 +213,10 @@ def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]
         (
             name or "no subgroup",
             int(each["pictures"]),
-            [f"{model[name]['accuracy']:.1%}" for model in groups.values()],
+            [
+                "{accuracy:.1%} [{low:.1%}, {high:.1%}]".format(**model[name])
+                for model in groups.values()
+            ],
         )
         for name, each in groups["head"].items()
     ]

@@ -35,6 +35,11 @@ TILE = 160  # pixels
 SHOWN = 12  # pictures of each kind of flip
 MODEL = "fine_tuned"  # what a run results in, whose confusion and flips are shown
 NO_PAIRS = "no paired test. A change is called chance where the intervals of both overlap."
+TOGETHER = (
+    "Accuracy is told by its own test (McNemar), which calls chance more in one comparison of "
+    "twenty. The other seven scores are told together (Holm), so that one of them does in one of "
+    "twenty, not in one of five; the interval of each is its own."
+)
 IDENTICAL = "Identical: both give every test picture the same probabilities."
 ONE_IS_MISSING = "Not drawn: one of them is missing."
 Runs = tuple[Revision, Revision]
@@ -153,7 +158,7 @@ def compare_metrics(
     if different:
         parts = [f"{different.sentence}: these runs can't be compared, so there is no verdict."]
     elif pairs:
-        parts = ["Where nothing but chance is at work, one change in twenty looks like more."]
+        parts = [TOGETHER]
     else:
         parts = [f"The predictions of one are missing: {NO_PAIRS}"]
     positives = [positive(*each) for each in zip(found, both, strict=True)]

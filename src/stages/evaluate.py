@@ -91,7 +91,6 @@ def main() -> None:
         found["test"],
         scores["test"],
         rows["test"],
-        params.split.seed,
         classes=classes,
         positive=judged,
         test_set=digest(rows["test"]),

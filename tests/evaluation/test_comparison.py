@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from thaw.drawing import summary
-from thaw.evaluation import comparison, metrics, record
+from thaw.evaluation import comparison, influence, intervals, metrics, record
 
 
 def sample(classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,12 +65,13 @@ def test_by_group():
     rows = pd.DataFrame({"subgroup": ["y", "x", "y", "", "007"]}, dtype=object)
     right = np.array([True, True, False, True, False])
     found = comparison.by_group(rows, "subgroup", ["y", "x", "", "gone", "007"], right)
-    assert list(found.items()) == [
-        ("y", {"pictures": 2, "accuracy": 0.5}),
-        ("x", {"pictures": 1, "accuracy": 1.0}),
-        ("", {"pictures": 1, "accuracy": 1.0}),
-        ("007", {"pictures": 1, "accuracy": 0.0}),
+    assert [(name, each["pictures"], each["accuracy"]) for name, each in found.items()] == [
+        ("y", 2, 0.5),
+        ("x", 1, 1.0),
+        ("", 1, 1.0),
+        ("007", 1, 0.0),
     ]
+    assert (found["y"]["low"], found["y"]["high"]) == intervals.wilson(0.5, 2)
     assert json.loads(json.dumps(found)) == found
 
 
@@ -98,21 +99,19 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         found,
         {"head": head, "fine_tuned": scores},
         rows,
-        1,
         classes=["nok", "a|b"],
         positive="nok",
         test_set="x",
     )
     assert list(tested.groups["label"]["head"]) == ["nok", "a|b"]
     assert tested.groups["label"]["head"]["nok"]["pictures"] == (labels == 0).sum()
-    assert tested.intervals["head"] == metrics.intervals(
-        labels, probabilities, metrics.resamples(labels, 1), 0
-    )
+    expected = intervals.scores(influence.judge(labels, probabilities, 0))
+    assert tested.intervals["head"] == expected
     assert np.sum(tested.confusion["head"]) == 60
     lines = summary.text(tested).splitlines()
-    assert lines[0].startswith("Test: 60 pictures.")
+    assert lines[0].startswith("Test: 60 pictures. In brackets: 95 % intervals, Wilson's")
     assert lines[2] == "|  | head only | fine-tuned |"
-    for name, line in zip(scores, lines[4:12], strict=True):
+    for name, line in zip(record.TITLES, lines[4:12], strict=True):
         low, high = tested.intervals["head"][name]
         span = f"[{low:.4f}, {high:.4f}]"
         title = record.TITLES[name] + (" of `nok`" if name in record.BY_CLASS else "")

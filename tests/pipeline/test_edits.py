@@ -85,7 +85,7 @@ def test_an_edit_of_code_re_runs(repository: Repository, path: str, stages: set[
         ("fine_tune_at", 11, {"check", "fine_tune", "model_card"}),
         ("head.dropout", 0.5, {"check", "train_head", "model_card"}),
         ("on_bad_image", "skip", {"check", "split", "model_card"}),
-        # Two training seeds are compared on the same pictures, views and resamples.
+        # Two training seeds are compared on the same pictures and views.
         ("seed", 2, {"check", "train_head", "fine_tune", "model_card"}),
         ("split.seed", 2, {"check", "split", "extract_features", "evaluate", "model_card"}),
         ("cores", 1, set()),

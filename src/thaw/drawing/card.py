@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from scipy.stats import binomtest
 
 from thaw.drawing.markdown import code
+from thaw.evaluation import intervals
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 FEW = 30  # pictures of a class or subgroup
@@ -23,9 +23,8 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval (1927, Probable inference), from 0 to 1."""
-        found = binomtest(self.part, self.whole).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        """Wilson's 95 % interval, from 0 to 1."""
+        return intervals.wilson(self.part / self.whole, self.whole)
 
     def __str__(self) -> str:
         """In percent, with the interval in brackets."""
@@ -111,7 +110,8 @@ def limits(
         "then can't be seen."
     )
     found.append(
-        f"Confidence and accuracy differ by {100 * calibration_error:.1f} points on average."
+        f"Confidence and accuracy differ by {100 * calibration_error:.1f} points on average, "
+        "without what chance alone makes of it."
     )
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from thaw.drawing import markdown
-from thaw.evaluation.record import TITLES, Comparison, Evaluation, whose
+from thaw.evaluation.record import MADE, TITLES, Comparison, Evaluation, whose
 
 
 def text(found: Evaluation) -> str:
@@ -16,7 +16,7 @@ def text(found: Evaluation) -> str:
         for name in TITLES
     ]
     return (
-        f"Test: {found.pictures} pictures. In brackets: 95 % bootstrap intervals.\n\n"
+        f"Test: {found.pictures} pictures. In brackets: {MADE}.\n\n"
         f"{markdown.table(('', *found.compared.values()), rows)}\n\n{conclusion(found)}\n"
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thaw.evaluation import metrics
+from thaw.evaluation import differences, influence, intervals, metrics
 from thaw.evaluation.record import Evaluation
 
 Array = NDArray[np.float64]
@@ -19,7 +19,6 @@ def evaluate(
     found: Mapping[str, Array],
     scores: Mapping[str, Mapping[str, float]],
     rows: pd.DataFrame,
-    seed: int,
     *,
     classes: Sequence[str],
     positive: str | None,
@@ -33,13 +32,11 @@ def evaluate(
         found: (N, classes) probabilities by model.
         scores: of `metrics.scores` by model.
         rows: of the test pictures, with columns label and subgroup.
-        seed: of the bootstrap.
         classes: their names, in order.
         positive: whose precision and recall these are; None for the mean over the classes.
         test_set: of `Evaluation`.
         thawed: whether anything was fine-tuned.
     """
-    drawn = metrics.resamples(labels, seed)
     at = None if positive is None else classes.index(positive)
     orders: dict[str, Sequence[str]] = {"label": classes, "subgroup": sorted(set(rows["subgroup"]))}
     return Evaluation(
@@ -48,8 +45,11 @@ def evaluate(
         positive,
         thawed,
         scores,
-        {name: metrics.intervals(labels, shares, drawn, at) for name, shares in found.items()},
-        metrics.compare(labels, found["head"], found["fine_tuned"], drawn),
+        {
+            name: intervals.scores(influence.judge(labels, shares, at))
+            for name, shares in found.items()
+        },
+        differences.compare(labels, found["head"], found["fine_tuned"]),
         {
             kind: {
                 name: by_group(rows, kind, order, shares.argmax(axis=1) == labels)
@@ -72,7 +72,7 @@ def curve(
     Of the class that `metrics.scores` judges. Where it judges all, the mean of their curves, whose
     area is the mean of their areas; its points have no threshold. Keeps at most 500 points.
     """
-    columns = metrics.judged(probabilities.shape[1], positive)
+    columns = influence.judged(probabilities.shape[1], positive)
     measure = metrics.roc_curve if kind == "roc" else metrics.precision_recall_curve
     curves = [measure(labels == column, probabilities[:, column]) for column in columns]
     found: Sequence[Array] = curves[0]
@@ -118,7 +118,7 @@ def mean_precision(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]
 def by_group(
     rows: pd.DataFrame, kind: str, order: Sequence[str], right: NDArray[np.bool_]
 ) -> dict[str, dict[str, float]]:
-    """Pictures and accuracy of each group, such as each class or each kind of subject.
+    """Pictures, accuracy and its interval of each group, such as each class or kind of subject.
 
     Args:
         rows: of the pictures.
@@ -127,8 +127,8 @@ def by_group(
         right: (pictures,) whether each is predicted as what it is.
     """
     found = rows.assign(right=right).groupby(kind)["right"].agg(pictures="size", accuracy="mean")
-    known = {
-        name: {"pictures": pictures, "accuracy": accuracy}
-        for name, pictures, accuracy in found.itertuples(name=None)
-    }
+    known = {}
+    for name, pictures, accuracy in found.itertuples(name=None):
+        low, high = intervals.wilson(accuracy, pictures)
+        known[name] = {"pictures": pictures, "accuracy": accuracy, "low": low, "high": high}
     return {name: known[name] for name in order if name in known}

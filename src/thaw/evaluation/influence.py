@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.evaluation import calibration
+from thaw.evaluation.calibration import Calibration
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-CALIBRATION_BINS = 15
+NONE = 1e-9  # pictures: the interval of their share is all from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,11 @@ class Judgement:
 
     scores: Mapping[str, float]
     influences: Mapping[str, Array]  # (N,) each, whose mean is 0
-    weights: Mapping[str, float]  # how many pictures a score rests on, before any error is seen
+    weights: Mapping[str, float]  # how many pictures a share rests on, before any error is seen
+    middles: Mapping[str, float]  # of means over several classes: where the interval's middle is
+    calibration: Calibration
+    several: bool  # whether `record.BY_CLASS` are means over several classes
+    guessed: float  # the cross-entropy of a guess
 
 
 def judge(labels: Labels, probabilities: Array, positive: int | None = None) -> Judgement:
@@ -51,7 +58,6 @@ def judge(labels: Labels, probabilities: Array, positive: int | None = None) -> 
     some_actual, some_guessed = np.maximum(actual, 1), np.maximum(guessed, 1)
     both = np.maximum(actual + guessed, 1)
     recall, precision, f1 = hits / some_actual, hits / some_guessed, 2 * hits / both
-    union = actual + guessed - hits
 
     scores = {
         "accuracy": right.mean(),
@@ -72,23 +78,46 @@ def judge(labels: Labels, probabilities: Array, positive: int | None = None) -> 
     scores |= {"roc_auc": areas.roc_auc, "average_precision": areas.average_precision}
     influences |= areas.influences
 
-    gaps = calibration_gaps(labels, probabilities)
-    signs = np.sign(gaps.sum(axis=0))
-    found = (gaps * signs).sum(axis=1)
-    scores["calibration_error"] = found.mean()
-    influences["calibration_error"] = found - found.mean()
+    confidence = probabilities.max(axis=1)
+    found = calibration.binned(confidence, right)
+    apart = found.signs(confidence) * (right - confidence)
+    scores["calibration_error"] = found.error
+    influences["calibration_error"] = apart - apart.mean()
 
+    least = NONE if len(columns) == 1 else 1
     weights = {
         "accuracy": float(pictures),
-        "precision": together(some_guessed[columns]),
-        "recall": together(some_actual[columns]),
+        "precision": together(np.maximum(guessed, least)[columns]),
+        "recall": together(np.maximum(actual, least)[columns]),
         # Of the pictures that are or are taken for a class, a part is both: F1 = 2 J / (1 + J),
         # J a share of them. So the variance of F1 is F1 (1 - F1) (2 - F1)^2 / 2 of their number.
-        "f1": together((2 * np.maximum(union, 1) / (2 - f1) ** 2)[columns]),
-        "roc_auc": together(ranked(actual[columns], pictures, scores["roc_auc"])),
-        "average_precision": together(some_actual[columns]),
+        "f1": together((2 * np.maximum(actual + guessed - hits, least) / (2 - f1) ** 2)[columns]),
+        "roc_auc": together(ranked(actual[columns], pictures, float(scores["roc_auc"]))),
+        "average_precision": together(np.maximum(actual, least)[columns]),
     }
-    return Judgement({name: float(each) for name, each in scores.items()}, influences, weights)
+    middles = {} if len(columns) == 1 else smoothed(actual, guessed, hits, columns)
+    shares = {name: min(float(scores[name]), 1.0) for name in weights}  # a mean may round up
+    return Judgement(
+        {name: shares.get(name, float(each)) for name, each in scores.items()},
+        influences,
+        weights,
+        shares | middles,
+        found,
+        len(columns) > 1,
+        float(np.log(classes)),
+    )
+
+
+def smoothed(actual: Labels, guessed: Labels, hits: Labels, columns: list[int]) -> dict[str, float]:
+    """Means of precision and F1 with a picture more in each class, right as often as all are.
+
+    A class of a few pictures that is never predicted has a precision and F1 of 0, which says little
+    of other pictures.
+    """
+    rate = hits.sum() / actual.sum()
+    precision = (hits + rate) / (guessed + 1)
+    f1 = 2 * (hits + rate) / (actual + guessed + 2)
+    return {"precision": float(precision[columns].mean()), "f1": float(f1[columns].mean())}
 
 
 def judged(classes: int, positive: int | None) -> list[int]:
@@ -102,15 +131,6 @@ def normalize(probabilities: Array) -> Array:
     """Make rows sum to one: in single precision they nearly do."""
     shares: Array = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
     return shares
-
-
-def calibration_gaps(labels: Labels, probabilities: Array) -> Array:
-    """(N, 15) each picture's accuracy (0 or 1) less its confidence, in the column of its bin."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps: Array = np.eye(CALIBRATION_BINS)[bins] * (right - confidence)[:, None]
-    return gaps
 
 
 def together(weights: Array) -> float:

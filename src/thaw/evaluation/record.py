@@ -9,8 +9,11 @@ from enum import StrEnum
 from typing import Any, Self
 
 LEVEL = 0.05  # of the paired test
+MADE = (  # how an interval is made, to stand beside it
+    "95 % intervals, Wilson's for shares and alike for the others (docs/build/statistics.md)"
+)
 Intervals = Mapping[str, Sequence[float]]  # low and high of each score
-Groups = Mapping[str, Mapping[str, float]]  # pictures and accuracy of each
+Groups = Mapping[str, Mapping[str, float]]  # pictures, accuracy and its low and high of each
 COMPARED = {"head": "head only", "fine_tuned": "fine-tuned"}  # the models, and their titles
 TITLES = {
     "accuracy": "accuracy",

@@ -11,12 +11,11 @@ import numpy as np
 from thaw.core.errors import as_yaml
 from thaw.drawing import markdown, summary
 from thaw.drawing.markdown import code, signed, table
-from thaw.evaluation import metrics
+from thaw.evaluation import differences, metrics
 from thaw.evaluation.record import BY_CLASS, LOWER_IS_BETTER, TITLES, Comparison
 from thaw.files import tables
 from thaw.review import recipes
 
-SEED = 1
 FLIPS = ("right to wrong", "wrong to right", "wrong to another wrong")
 LISTED = 20  # rows of a table of flips: a comment on GitHub holds 65,536 characters
 ABSENT = "–"
@@ -159,28 +158,16 @@ def identical(found: Pair) -> bool:
 
 
 def paired_noise(pair: Pair, positive: int | None = None) -> tuple[dict[str, Noise], Comparison]:
-    """The paired bootstrap interval of each metric's change; McNemar's test for accuracy.
+    """The 95 % interval of each metric's change, and which are more than chance together.
 
     Args:
         pair: the predictions.
         positive: as in `metrics.scores`.
     """
-    drawn = metrics.resamples(pair.labels, SEED)
-    comparison = metrics.compare(pair.labels, pair.before, pair.after, drawn)
-    blocks = []
-    for start in range(0, len(drawn), metrics.BLOCK):
-        rows = drawn[start : start + metrics.BLOCK]
-        before, after = (
-            metrics.resampled_scores(pair.labels, shares, rows, positive)
-            for shares in (pair.before, pair.after)
-        )
-        blocks.append({name: after[name] - before[name] for name in after})
-    found = {}
-    for name in TITLES:
-        low, high = metrics.interval(np.concatenate([block[name] for block in blocks]).tolist())
-        found[name] = Noise(low <= 0 <= high, (low, high))
-    found["accuracy"] = Noise(comparison.chance, (comparison.low, comparison.high))
-    return found, comparison
+    found = differences.differences(pair.labels, pair.before, pair.after, positive)
+    more = differences.more_than_chance(found)
+    noise = {name: Noise(not more[name], (each.low, each.high)) for name, each in found.items()}
+    return noise, differences.compare(pair.labels, pair.before, pair.after)
 
 
 def unpaired_noise(
