@@ -7,8 +7,6 @@ from thaw.files.serialize import write_csv, write_json
 from thaw.splitting import splits
 from thaw.splitting.screening import screen
 
-DEFAULT_SHARE = 0.2  # the 80/20 of the TensorFlow tutorial
-
 
 def main() -> None:
     params = workspace.read_params()
@@ -17,16 +15,16 @@ def main() -> None:
         print(f"note: {line}")
     dataset = workspace.read_dataset()
     workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
-    published = dataset["split"]
     content, bad = screen(
         pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES, params.bit_depth
     )
     good = pictures[pictures["path"].isin(content)]
+    usual, published = splits.usual_shares({*pictures["part"]}), dataset["split"]
     divided = splits.divide(
         good,
         content,
-        held_out=params.split.held_out or published["held_out"] or DEFAULT_SHARE,
-        test=params.split.test or published["test"] or DEFAULT_SHARE,
+        held_out=params.split.held_out or published["held_out"] or usual.held_out,
+        test=params.split.test or published["test"] or usual.test,
         seed=params.split.seed,
     )
     table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
@@ -49,6 +47,8 @@ def main() -> None:
     )
     for part, by_class in counts.items():
         print(f"{part:<11}", ", ".join(f"{count} {name}" for name, count in by_class.items()))
+    if doubt := splits.doubt(sum(counts["test"].values())):
+        print(f"note: {doubt}")
     print(
         f"{divided.duplicates} pictures are identical to another "
         f"({len(divided.left_out)} left out of training, {len(divided.conflicts)} with two labels)"

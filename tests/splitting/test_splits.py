@@ -7,7 +7,7 @@ import pytest
 
 from thaw.core.errors import ThawError
 from thaw.datasets.labels import Labelled
-from thaw.splitting.splits import SPLITS, Divided, counts, divide
+from thaw.splitting.splits import SPLITS, Divided, counts, divide, doubt, wilson
 
 
 def distinct(pictures: list[Labelled]) -> dict[str, str]:
@@ -198,6 +198,24 @@ def test_own_part_that_lacks_a_class_is_named(part: str):
     ) as it:
         split(pictures)
     assert "split." not in str(it.value)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "interval"),
+    [(24, 27, (0.7194, 0.9615)), (0, 10, (0, 0.2775)), (10, 10, (0.7225, 1)), (1, 1, (0.2065, 1))],
+)
+def test_wilson_is_the_published_interval(right: int, count: int, interval: tuple[float, float]):
+    assert wilson(right, count) == pytest.approx(interval, abs=5e-5)
+
+
+def test_few_test_pictures_are_told_with_the_width_of_an_interval():
+    assert doubt(27) == (
+        "27 test pictures tell little: 24 right of 27 means 72 to 96 % (95 % interval, 24 points "
+        "wide); add pictures, or test on a larger share (split.held_out and split.test)"
+    )
+    assert doubt(1).startswith("1 test picture tells little: 1 right of 1 means 21 to 100 %")
+    assert doubt(99)
+    assert not doubt(100)
 
 
 def test_counts_names_every_split_and_class():

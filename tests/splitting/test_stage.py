@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from helpers import picture
 from places import ROOT
 from stages import split
 from thaw.core.errors import ThawError
+from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
 
 CLASSES = ["ok", "nok"]  # not in the alphabet's order
@@ -47,7 +49,32 @@ def test_classes_are_counted_in_the_datasets_order(capsys: pytest.CaptureFixture
     split.main()
     counts = json.loads((workspace.METRICS / "split.json").read_text())["pictures"]
     assert [list(by_class) for by_class in counts.values()] == [CLASSES] * 3
-    assert "train       16 ok, 16 nok" in capsys.readouterr().out
+    assert "train       14 ok, 14 nok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("brought", "expected"),
+    [
+        ((), {"train": 28, "validation": 6, "test": 6}),
+        (("train", "validation"), {"train": 20, "validation": 16, "test": 4}),
+        (("train", "test"), {"train": 16, "validation": 4, "test": 20}),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_the_usual_shares_follow_from_the_parts_that_are_brought(
+    brought: tuple[str, ...], expected: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tables.read(workspace.LABELS)
+    if brought:
+        rows["part"] = [brought[number // 2 % 2] for number in range(len(rows))]
+        write_csv(workspace.LABELS, list(rows), rows.to_numpy().tolist())
+    parameters()
+    split.main()
+    assert Counter(tables.read(workspace.SPLIT)["split"]) == expected
+    few = expected["test"]
+    assert f"note: {few} test pictures tell little: {round(0.9 * few)} right of {few} means " in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.usefixtures("folder")

@@ -42,13 +42,13 @@ class Split(Group):
         gt=0,
         lt=1,
         description="a share between 0 and 1 of the pictures to hold out of training, "
-        "or null for the dataset's own (else 0.2)",
+        "or null for the dataset's own (else 0.3, or 0.2 beside a part that it brings)",
     )
     test: Number | None = Field(
         gt=0,
         lt=1,
         description="a share between 0 and 1 of the held-out pictures to test on, "
-        "or null for the dataset's own (else 0.2)",
+        "or null for the dataset's own (else 0.5, or 0.2 beside a part that it brings)",
     )
     seed: Seed = Field(description=SEED)
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,19 @@ SPLITS = ("train", "validation", "test")
 PARTS = ("", *SPLITS)  # that a dataset may bring
 TRAIN = PARTS.index("train")
 COLUMNS = ("path", "label", "split", "subgroup")
+FEW = 100  # test pictures: with fewer, the interval of a good model's accuracy is 12 points or more
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of what to hold out, and of what to test on of that."""
+
+    held_out: float
+    test: float
+
+
+WHOLE = Shares(0.3, 0.5)  # 15 % to test on, 15 % to validate
+PARTED = Shares(0.2, 0.2)  # the 80/20 of the TensorFlow tutorial
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,38 @@ def divide(
     split = dict(zip(kept["path"], kept["content"].map(side), strict=True))
     _check(split, dict(zip(found["path"], found["label"], strict=True)), brought)
     return Divided(split, len(found) - len(groups), sorted(left_out), sorted(conflicts))
+
+
+def usual_shares(parts: Collection[str]) -> Shares:
+    """The shares where neither a person nor a publication gives some.
+
+    Args:
+        parts: that the dataset brings; "" stands for pictures of none.
+    """
+    return PARTED if {*parts} - {""} else WHOLE
+
+
+def doubt(count: int) -> str:
+    """A sentence on what so few test pictures tell; empty where they are enough."""
+    if count >= FEW:
+        return ""
+    right = round(0.9 * count)
+    low, high = (100 * bound for bound in wilson(right, count))
+    pictures = "picture tells" if count == 1 else "pictures tell"
+    return (
+        f"{count} test {pictures} little: {right} right of {count} means {low:.0f} to {high:.0f} % "
+        f"(95 % interval, {high - low:.0f} points wide); add pictures, or test on a larger share "
+        "(split.held_out and split.test)"
+    )
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22)."""
+    z = 1.959964
+    share, spread = right / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
+    return middle - half, middle + half
 
 
 def _bounds(
