@@ -33,7 +33,7 @@ seed: 1
 threads: 2
 tensorboard: false
 cores: null
-split: {held_out: null, test: null, seed: 1}
+split: {held_out: null, test: null, group: null, seed: 1}
 augment:
   preset: photo
   views: 8
@@ -86,6 +86,18 @@ NOT_L2 = ["-0.1", "1.1", ".nan", "true", "none", "null"]
 NOT_BELOW_1 = ["-0.1", "1", ".nan", "true", "some", "null"]
 NOT_BOOLEAN = ["1", "0", "'true'", "maybe", "null"]
 NOT_SEED = ["-1", "4294967296", "0.5", "'1'", "true", "null"]
+NOT_RULE = [
+    "''",
+    "3",
+    "true",
+    "[a]",
+    "patient",
+    "'column:'",
+    "'column: a'",
+    "folder:0",
+    "folder:1.5",
+]
+NOT_RULE += ["folder:one", "name:abc", "name:(a", "name:(a)(b)", "Column:patient"]
 NOT_GROUP = ["null", "5", "[]", "text", "true"]
 # As written in params.yaml: for each key, values that are wrong there.
 WRONG = {
@@ -119,6 +131,7 @@ WRONG = {
     "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
     "split": NOT_GROUP,
     "split.held_out": NOT_SHARE,
+    "split.group": NOT_RULE,
     "split.seed": NOT_SEED,
     "split.test": NOT_SHARE,
     "augment": NOT_GROUP,

@@ -23,7 +23,7 @@ from helpers import catalogue, folders, picture
 from places import ROOT
 from thaw.core.errors import ThawError
 from thaw.datasets.catalogue import Entry, entry
-from thaw.datasets.labels import Labelled
+from thaw.datasets.labels import COLUMNS, Labelled
 from thaw.datasets.layouts import bring
 from thaw.files import archives, catalogues, fetching, tables
 
@@ -62,7 +62,7 @@ def brought(source: Path, raw: Path, **changes: object) -> list[Labelled]:
     description = {**FOLDERS, **changes}
     rows = bring(chosen(description), str(source), raw)
     assert rows == sorted(rows, key=lambda row: row.path)
-    assert [Labelled(*row) for row in written(raw)] == rows
+    assert [Labelled(*row[:4], tuple(row[4:])) for row in written(raw)] == rows
     there = [path for path in (raw / "images").rglob("*") if path.is_file()]
     assert {path.relative_to(raw / "images").as_posix() for path in there} == {
         row.path for row in rows
@@ -915,6 +915,26 @@ def test_wrong_line_is_named(tmp_path: Path, raw: Path, line: str, told: str, ki
     if kind == "zip":
         source = packed(source, tmp_path / "own.zip")
     assert told in refused(source, raw, TABLE)
+
+
+@pytest.mark.parametrize("subgroup", ["kind", None])
+def test_other_columns_are_kept_for_groups(tmp_path: Path, raw: Path, subgroup: str | None):
+    lines = ["pictures/0.png;0.1;mono;Ann, B.;7", "pictures/1.png;0.9;poly;;007"]
+    columns = ["picture", "probability", "kind", "patient", "module"]
+    source = table(tmp_path / "own", *lines)
+    entry = {**TABLE, "table": {**TABLE["table"], "columns": columns, "subgroup": subgroup}}
+    brought(source, raw, **entry)
+    found = tables.read(raw / "labels.csv")
+    kinds = [] if subgroup else ["column:kind"]
+    assert [*found] == [*COLUMNS, *kinds, "column:patient", "column:module"]
+    assert found["column:patient"].tolist() == ["Ann, B.", ""]
+    assert found["column:module"].tolist() == ["7", "007"]
+    assert found["subgroup"].tolist() == (["mono", "poly"] if subgroup else ["", ""])
+
+
+def test_labels_without_other_columns_have_four(tmp_path: Path, raw: Path):
+    brought(table(tmp_path / "own", *ROWS), raw, **TABLE)
+    assert (*tables.read(raw / "labels.csv"),) == COLUMNS
 
 
 STRANGE = ["pictures/0.png", "pictures/1, 2.png", 'pictures/"3".png', "pictures/4 5", "pictures/'6"]

@@ -51,7 +51,7 @@ def prepared(folder: Path, *names: str) -> Iterator[Run]:
         patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(folder)
         made.params["source"] = tinted(folder / "tinted", *names)
-        made.params["split"] = {"held_out": 0.5, "test": 0.4, "seed": 1}
+        made.params["split"] |= {"held_out": 0.5, "test": 0.4, "seed": 1}
         made.params |= CUT
         made.stages("download", "weights", "split", "freeze", "extract_features")
         yield made

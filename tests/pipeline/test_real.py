@@ -58,7 +58,7 @@ def accuracy(folder: Path) -> dict[str, float]:
 def solar_cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`elpv` and MobileNetV2's weights, fetched as a stranger's machine would."""
     folder = tmp_path_factory.mktemp("elpv")
-    prepare(folder, split={"held_out": 0.35, "test": 0.7143, "seed": 1})
+    prepare(folder)
     run(folder, "download", "weights")
     return folder
 

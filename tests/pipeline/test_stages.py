@@ -235,7 +235,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
     made.params |= {
         "dataset": "cifar10",
         "source": str(cifar_files(made.folder / "cifar-10-batches-bin", "a", "b", "c", each=4)),
-        "split": {"held_out": 0.2, "test": None, "seed": 1},
+        "split": made.params["split"] | {"held_out": 0.2, "test": 0.2},
         "base_model": "cifar10_cnn",
         "feature_layer": None,
         "weights": "random:3",

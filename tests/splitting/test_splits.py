@@ -1,13 +1,14 @@
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from thaw.core.errors import ThawError
 from thaw.datasets.labels import Labelled
-from thaw.splitting.splits import SPLITS, Divided, counts, divide, doubt, wilson
+from thaw.splitting.splits import SPLITS, Divided, balance, counts, divide, doubt, wilson
 
 
 def distinct(pictures: list[Labelled]) -> dict[str, str]:
@@ -29,9 +30,11 @@ def split(
     held_out: float = 0.4,
     test: float = 0.5,
     seed: int = 1,
+    **ties: Any,
 ) -> Divided:
     content = distinct(pictures) if content is None else content
-    return divide(pd.DataFrame(pictures), content, held_out=held_out, test=test, seed=seed)
+    table = pd.DataFrame(pictures)
+    return divide(table, content, held_out=held_out, test=test, seed=seed, **ties)
 
 
 def table(pictures: list[Labelled], divided: Divided) -> dict[str, tuple[int, ...]]:
@@ -216,6 +219,134 @@ def test_few_test_pictures_are_told_with_the_width_of_an_interval():
     assert doubt(1).startswith("1 test picture tells little: 1 right of 1 means 21 to 100 %")
     assert doubt(99)
     assert not doubt(100)
+
+
+def patients(
+    seed: int, count: int = 60, classes: str = "ab", parts: tuple[str, ...] = ("",)
+) -> tuple[list[Labelled], dict[str, str]]:
+    """Pictures of patients, who have one to thirty of them, and most of them mainly one class."""
+    chance = random.Random(seed)
+    pictures, groups = [], {}
+    for patient in range(count):
+        mainly = chance.choice(classes)
+        for index in range(chance.choice([1, 2, 3, 5, 8, 30])):
+            label = mainly if chance.random() < 0.8 else chance.choice(classes)
+            path = f"{label}/{patient}-{index}.png"
+            pictures.append(Labelled(path, label, chance.choice(parts)))
+            groups[path] = f"patient {patient}"
+    return pictures, groups
+
+
+def sides(divided: Divided, of: dict[str, str]) -> dict[str, set[str]]:
+    found = defaultdict(set)
+    for path, side in divided.split.items():
+        found[of[path]].add(side)
+    return found
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_group_never_straddles(parts: tuple[str, ...], seed: int):
+    pictures, groups = patients(seed, classes="abc", parts=parts)
+    content = distinct(pictures)
+    one, other = sorted(content)[0], sorted(content)[-1]
+    content[one] = content[other]  # in two groups
+    alike = [(sorted(content)[1], sorted(content)[-2])]
+    if parts != ("",):  # few pictures have a group in two parts
+        groups = {
+            path: groups[path] if index % 5 == 0 else path for index, path in enumerate(groups)
+        }
+    divided = split(pictures, content, 0.3, seed=seed, groups=groups, alike=alike)
+    assert max(len(each) for each in sides(divided, groups).values()) == 1
+    for pair in [*alike, (one, other)]:
+        assert len({divided.split[path] for path in pair if path in divided.split}) <= 1
+    own = {each.path: each.part for each in pictures}
+    assert {*own} - {*divided.split} == {*divided.straddling, *divided.left_out}
+    assert bool(divided.straddling) == (parts != ("",))
+    last = max((part for part in parts if part), key=SPLITS.index, default="")
+    assert last not in {own[path] for path in divided.straddling} - {""}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_are_stratified_as_well_as_they_allow(seed: int):
+    """Within the size of a small group of a share of some two hundred pictures."""
+    pictures, groups = patients(seed)
+    divided = split(pictures, None, 0.3, seed=seed, groups=groups)
+    labels = {each.path: each.label for each in pictures}
+    total = Counter(labels.values())
+    for part, share in {"train": 0.7, "validation": 0.15, "test": 0.15}.items():
+        for label, count in counts(divided.split, labels)[part].items():
+            assert abs(count - share * total[label]) <= 8
+
+
+def test_a_rare_class_of_three_groups_has_one_on_each_side():
+    pictures, groups = patients(1)
+    rare = [Labelled(f"rare/{n}.png", "rare") for n in range(6)]
+    groups |= {each.path: f"sick {n % 3}" for n, each in enumerate(rare)}
+    divided = split([*pictures, *rare], None, 0.3, groups=groups)
+    assert {divided.split[each.path] for each in rare} == {*SPLITS}
+
+
+def test_a_class_of_two_groups_is_refused():
+    pictures, groups = patients(1)
+    rare = [Labelled(f"rare/{n}.png", "rare") for n in range(6)]
+    groups |= {each.path: f"sick {n % 2}" for n, each in enumerate(rare)}
+    with pytest.raises(
+        ThawError, match=r"of the class rare \(it has 6 in 2 groups\); add groups, three at least"
+    ):
+        split([*pictures, *rare], None, 0.3, groups=groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neither_names_nor_order_matter_to_groups(seed: int):
+    pictures, groups = patients(seed)
+    content = distinct(pictures)
+    names = {each.path: f"other/{hash(each.path)}/{each.path}" for each in pictures}
+    renamed = [Labelled(names[each.path], each.label) for each in pictures]
+    random.Random(seed).shuffle(renamed)
+    first = split(pictures, content, groups=groups)
+    again = split(
+        renamed,
+        {names[path]: value for path, value in content.items()},
+        groups={names[path]: group for path, group in groups.items()},
+    )
+    assert again.split == {names[path]: side for path, side in first.split.items()}
+    other = split(pictures, content, groups=groups, seed=99)
+    assert other.split != first.split
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("seed", range(10))
+def test_pictures_alike_are_never_on_two_sides(parts: tuple[str, ...], seed: int):
+    pictures = [
+        Labelled(f"{index}.png", "abc"[index % 3], parts[index % len(parts)])
+        for index in range(120)
+    ]
+    alike = [(f"{n}.png", f"{n + step}.png") for n in range(0, 60, 10) for step in (1, 4)]
+    divided = split(pictures, seed=seed, alike=alike)
+    own = {each.path: each.part for each in pictures}
+    for one, other in alike:
+        assert len({divided.split[path] for path in (one, other) if path in divided.split}) <= 1
+        assert own[one] or {one, other} <= divided.split.keys()
+    assert set(own) - set(divided.split) == {*divided.straddling}
+
+
+def test_pictures_alike_move_few_others():
+    pictures = many(a=200, b=200)
+    before = split(pictures).split
+    after = split(pictures, alike=[("/a/1.png", "/a/2.png"), ("/a/1.png", "/b/5.png")]).split
+    assert sum(before[path] != after[path] for path in before) <= 10
+
+
+def test_how_well_groups_are_divided_is_told():
+    labels = {"1": "ok", "2": "ok", "3": "sick", "4": "ok", "5": "sick", "6": "ok"}
+    parts = dict(zip("123456", ["train"] * 4 + ["validation", "test"], strict=True))
+    told = balance(parts, labels, dict(zip("123456", "AABCDE", strict=True)))
+    assert told.splitlines()[0] == (
+        "groups: 3 in train, 1 in validation, 1 in test, none on two sides; no class's share is "
+        "off by more than 66.7 points (sick: 100.0 % of validation, 33.3 % of all)"
+    )
+    assert told.splitlines()[1].startswith("note: 1 group to test on is few")
 
 
 def test_counts_names_every_split_and_class():

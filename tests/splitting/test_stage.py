@@ -17,6 +17,7 @@ from thaw.core.errors import ThawError
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
 
+SPLIT = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["split"]
 CLASSES = ["ok", "nok"]  # not in the alphabet's order
 
 
@@ -89,3 +90,40 @@ def test_a_positive_class_that_is_not_there_is_refused_before_any_work() -> None
     ):
         split.main()
     assert not workspace.SPLIT.exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_groups_are_a_column_of_the_split_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters(split=SPLIT | {"group": "name:^([0-9])"})
+    split.main()
+    rows = tables.read(workspace.SPLIT)
+    assert [*rows] == ["path", "label", "split", "subgroup", "group"]
+    assert rows["group"].tolist() == [path[0] for path in rows["path"]]
+    assert rows.groupby("group")["split"].nunique().max() == 1
+    told = capsys.readouterr().out
+    assert "none on two sides; no class's share is off by more than" in told
+
+
+@pytest.mark.usefixtures("folder")
+def test_pictures_whose_group_is_in_a_later_brought_part_are_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = tables.read(workspace.LABELS)
+    rows["part"] = ["test" if number % 10 > 7 else "train" for number in range(len(rows))]
+    rows["column:patient"] = ["Ann", "Bob", *(str(n) for n in range(6)), "Ann", "Bob"] * 4
+    write_csv(workspace.LABELS, list(rows), rows.to_numpy().tolist())
+    parameters(split=SPLIT | {"group": "column:patient", "held_out": 0.4})
+    split.main()
+    found = tables.read(workspace.SPLIT)
+    assert set(found["group"][found["split"] == "test"]) == {"Ann", "Bob"}
+    assert Counter(found["split"])["test"] == 8
+    told = capsys.readouterr().out
+    assert "left out: 8 pictures of parts that the dataset brings, as others of their" in told
+    assert json.loads((workspace.METRICS / "split.json").read_text())["group_left_out"] == 8
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_groups_the_split_has_no_column_of_them() -> None:
+    parameters()
+    split.main()
+    assert workspace.SPLIT.read_text().splitlines()[0] == "path,label,split,subgroup"

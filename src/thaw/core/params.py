@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from thaw.core.errors import ThawError, as_yaml
 
@@ -31,6 +31,21 @@ SEED = "a whole number from 0 to 4294967295"
 SPREAD = "the largest change, a number from 0 to below 1, or null for the preset's"
 
 
+def _grouping(value: str) -> str:
+    """Refuse what is no rule for `split.group`."""
+    kind, _, rest = value.partition(":")
+    sound = kind == "column" and rest.strip() == rest != ""
+    sound |= kind == "folder" and re.fullmatch(r"-?[1-9]\d{0,8}", rest, re.ASCII) is not None
+    if kind == "name":
+        try:
+            sound = re.compile(rest).groups == 1
+        except (re.error, RecursionError):
+            sound = False
+    if not sound:
+        raise ValueError("no rule for groups")
+    return value
+
+
 class Group(BaseModel):
     """A part of `params.yaml`. A field's description says what would be right; errors quote it."""
 
@@ -51,6 +66,11 @@ class Split(Group):
         "or null for the dataset's own (else 0.5, or 0.2 beside a part that it brings)",
     )
     seed: Seed = Field(description=SEED)
+    group: Annotated[str, AfterValidator(_grouping)] | None = Field(
+        description="column: and a column of the dataset's table, folder: and a level of folders "
+        "(1 for the outermost, -1 for the innermost), name: and a regular expression with one "
+        "group in parentheses, as in 'name:^([0-9]+)_', or null"
+    )
 
 
 class Augment(Group):
@@ -222,7 +242,7 @@ class Params(Group):
     cores: Annotated[int, Field(ge=1)] | None = Field(
         description="a whole number of processor cores from 1, or null for all there are"
     )
-    split: Split = Field(description="the group of split.held_out, split.test and split.seed")
+    split: Split = Field(description="the group of split.held_out, split.group and so on")
     augment: Augment = Field(description="the group of augment.preset, augment.views and so on")
     onnx: Onnx = Field(description="the group of onnx.mean and onnx.std")
     network: Network = Field(description="the group of network.padding, network.l2 and so on")

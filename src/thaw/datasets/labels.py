@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 COLUMNS = ("path", "label", "part", "subgroup")
+FURTHER = "column:"  # before the names of the columns that a dataset's table has besides
 
 
 @dataclass(frozen=True)
@@ -13,3 +14,4 @@ class Labelled:
     label: str
     part: str = ""  # train, validation or test where the dataset brings its own split
     subgroup: str = ""
+    further: tuple[str, ...] = ()  # cells of the table's other columns

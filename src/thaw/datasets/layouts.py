@@ -11,7 +11,7 @@ from thaw.core.errors import ThawError, shortlist, some
 from thaw.core.progress import track
 from thaw.datasets import cifar, folders
 from thaw.datasets.catalogue import UNWRITABLE, Entry, Table, composed
-from thaw.datasets.labels import COLUMNS, Labelled
+from thaw.datasets.labels import COLUMNS, FURTHER, Labelled
 from thaw.datasets.listed import Finder
 from thaw.files.archives import unpack
 from thaw.files.checksums import note, noted, sha256
@@ -81,14 +81,14 @@ def _lay_out(chosen: Entry, source: Source, temporary: Path, staging: Path) -> l
         unpack(found, root, source.address, chosen.root)
     if chosen.layout != "folders":
         root = _descend(root, chosen.table.path if chosen.table else cifar.CLASSES)
-    rows, classes, root = _read_layout(chosen, root, images, source.address)
+    rows, classes, root, further = _read_layout(chosen, root, images, source.address)
     if chosen.layout != "cifar":  # whose pictures were written as they were read
         _take(root, images, [row.path for row in rows], copied=found.is_dir())
     rows = sorted(rows, key=lambda row: row.path)
     write_csv(
         staging / "labels.csv",
-        COLUMNS,
-        [(row.path, row.label, row.part, row.subgroup) for row in rows],
+        (*COLUMNS, *(f"{FURTHER}{name}" for name in further)),
+        [(row.path, row.label, row.part, row.subgroup, *row.further) for row in rows],
     )
     write_json(
         staging / "dataset.json",
@@ -125,12 +125,13 @@ def _descend(folder: Path, wanted: str) -> Path:
 
 def _read_layout(
     chosen: Entry, root: Path, images: Path, address: str
-) -> tuple[list[Labelled], list[str], Path]:
-    """Also the folder that the rows' paths are relative to."""
+) -> tuple[list[Labelled], list[str], Path, list[str]]:
+    """Rows, classes, the folder that the rows' paths are relative to, and the further columns."""
+    further: list[str] = []
     if chosen.layout == "table":
         assert chosen.table is not None
         assert chosen.classes is not None
-        rows = _read_table(root, chosen.table, chosen.classes, address)
+        rows, further = _read_table(root, chosen.table, chosen.classes, address)
         classes = chosen.classes
     elif chosen.layout == "cifar":
         found, classes = cifar.convert(root, images, address)
@@ -154,10 +155,13 @@ def _read_layout(
             f"{address} has no picture of the class {shortlist(empty)} ({', '.join(READ)}); "
             "add some or remove the folder"
         )
-    return rows, classes, root
+    return rows, classes, root, further
 
 
-def _read_table(root: Path, table: Table, classes: list[str], address: str) -> list[Labelled]:
+def _read_table(
+    root: Path, table: Table, classes: list[str], address: str
+) -> tuple[list[Labelled], list[str]]:
+    """Rows, and the names of the columns that they have besides."""
     path = root / table.path
     if not path.is_file():
         raise ThawError(
@@ -167,21 +171,25 @@ def _read_table(root: Path, table: Table, classes: list[str], address: str) -> l
 
     place = f"{address}: {table.path}"
     found = tables.stranger(path, place, table.columns, table.separator, table.needed)
-    cells = list(found[table.needed].itertuples(name=None))
+    names = found.columns.tolist()
+    further = [n for n in names if n and n not in table.needed and names.count(n) == 1]
+    cells = list(found[table.needed + further].itertuples(name=None))
     finder = Finder(root, path)
     rows: dict[str, Labelled] = {}
     if len(cells) > 1 and _names_columns(cells[0][1], cells[0][2], finder, table, classes):
         print(f"{place}, line {cells[0][0]} names the columns, and is left out")
         del cells[0]
-    for line, picture, label, *subgroup in cells:
+    for line, picture, label, *rest in cells:
         at = f"{place}, line {line}"
         name = _find(finder, picture, at)
         if name in rows:
             raise ThawError(f"{at} names {picture} a second time; remove one of its lines")
-        rows[name] = Labelled(name, _label(label, table, classes, at), "", *subgroup)
-    if rows and (rest := [each for each in finder.pictures if each not in rows]):
-        print(f"{some(len(rest), 'picture')} left out: not in {table.path}, such as {rest[0]}")
-    return list(rows.values())
+        subgroup = rest.pop(0) if table.subgroup else ""
+        rows[name] = Labelled(name, _label(label, table, classes, at), "", subgroup, tuple(rest))
+    if rows and (unlisted := [each for each in finder.pictures if each not in rows]):
+        left = some(len(unlisted), "picture")
+        print(f"{left} left out: not in {table.path}, such as {unlisted[0]}")
+    return list(rows.values()), further
 
 
 def _find(finder: Finder, picture: str, at: str) -> str:
