@@ -176,7 +176,7 @@ def prepare(folder: Path, dataset: str, source: str | None, folds: int) -> Pictu
     every = data.rows(workspace.SPLIT)
     rows: list[caches.Row] = [row for row in every if row["split"] != "test"]
     images, report = folder / workspace.IMAGES, folder / "unread.csv"
-    content, _ = screen(pd.DataFrame(rows), images, "fail", report, data.params["bit_depth"])
+    content, _, _ = screen(pd.DataFrame(rows), images, "fail", report, data.params["bit_depth"])
     digest = hashlib.sha256()
     for row in rows:
         digest.update(f"{row['path']}\0{row['label']}\0{content[row['path']]}\n".encode())

@@ -24,6 +24,7 @@ IMAGES = RAW / "images"
 LABELS = RAW / "labels.csv"
 SPLIT = Path("data/split.csv")
 BAD_IMAGES = Path("data/bad_images.csv")
+NEAR_DUPLICATES = Path("data/near_duplicates.csv")
 WEIGHTS = Path("data/weights/base.weights.h5")
 FROZEN = Path("data/frozen.onnx")  # the frozen layers
 FEATURES = Path("data/features")

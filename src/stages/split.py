@@ -1,12 +1,57 @@
 """Stage `split`: check pictures, divide them into training, validation and test: data/split.csv."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 import workspace
 from thaw.core import effects
-from thaw.core.errors import shortlist
+from thaw.core.errors import ThawError, shortlist, some
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json
-from thaw.splitting import groups, splits
+from thaw.pictures.decoding import Pixels
+from thaw.splitting import alike, groups, splits
 from thaw.splitting.screening import screen
+
+Pairs = list[tuple[str, str, float, str]]  # two paths, how like they are, and by what they differ
+
+
+def look_for_copies(small: Mapping[str, Pixels], content: Mapping[str, str], do: str) -> Pairs:
+    """Pairs of near-duplicates, listed in a file; none where copies can't be told from others.
+
+    Raises:
+        ThawError: where there are some and they are to be refused.
+    """
+    of = {content[path]: path for path in sorted(small, reverse=True)}  # identical ones once
+    paths = [of[each] for each in sorted(of)]  # whatever files are called
+    pairs: Pairs = []
+    if do != "ignore":
+        try:
+            found = alike.find(np.stack([small[path] for path in paths]), most(len(paths)))
+            for pair in found:
+                one, other = sorted((paths[pair.one], paths[pair.other]))
+                pairs.append((one, other, pair.similarity, pair.how))
+            pairs.sort()
+        except alike.TooMuchAlikeError as error:
+            print(
+                f"note: split.near_duplicates: {do} does nothing here: {error.largest:,} of "
+                f"{len(paths):,} pictures are each like the next, so copies can't be told from "
+                "pictures that look alike; where you know what belongs together, set split.group"
+            )
+    write_csv(workspace.NEAR_DUPLICATES, ("path", "other", "similarity", "how"), pairs)
+    if pairs and do == "refuse":
+        listed = shortlist([f"{one} and {other} ({how})" for one, other, _, how in pairs], 3)
+        raise ThawError(
+            f"{some(len(pairs), 'pair')} of near-duplicates: {listed} (all in "
+            f"{workspace.NEAR_DUPLICATES}); remove one of each, or set split.near_duplicates in "
+            "params.yaml to together"
+        )
+    return pairs
+
+
+def most(count: int) -> int:
+    """How many pictures, each like the next, may be copies: a tenth, and twenty in any case."""
+    return max(20, count // 10)
 
 
 def main() -> None:
@@ -16,17 +61,17 @@ def main() -> None:
         print(f"note: {line}")
     dataset = workspace.read_dataset()
     workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
-    content, bad = screen(
+    columns: tuple[str, ...] = splits.COLUMNS
+    if params.split.group is not None:
+        columns = (*columns, "group")
+        pictures["group"] = groups.assign(pictures, params.split.group)
+    content, bad, small = screen(
         pictures, workspace.IMAGES, params.on_bad_image, workspace.BAD_IMAGES, params.bit_depth
     )
+    pairs = look_for_copies(small, content, params.split.near_duplicates)
     good = pictures[pictures["path"].isin(content)]
-    columns: tuple[str, ...] = splits.COLUMNS
-    of: dict[str, str] | None = None
-    if params.split.group is not None:
-        good = good.assign(group=groups.assign(good, params.split.group))
-        columns = (*columns, "group")
-        of = dict(zip(good["path"], good["group"], strict=True))
     usual, published = splits.usual_shares({*pictures["part"]}), dataset["split"]
+    of = dict(zip(good["path"], good["group"], strict=True)) if "group" in good else None
     divided = splits.divide(
         good,
         content,
@@ -34,6 +79,7 @@ def main() -> None:
         test=params.split.test or published["test"] or usual.test,
         seed=params.split.seed,
         groups=of,
+        alike=[(one, other) for one, other, *_ in pairs],
     )
     table = good.assign(split=good["path"].map(divided.split)).dropna(subset="split")
     write_csv(workspace.SPLIT, columns, table[[*columns]].itertuples(index=False, name=None))
@@ -50,23 +96,34 @@ def main() -> None:
             "identical": divided.duplicates,
             "identical_left_out": len(divided.left_out),
             "identical_with_other_label": len(divided.conflicts),
+            "near_duplicates": len(pairs),
+            "tied_left_out": len(divided.straddling),
             "bad": len(bad),
-        }
-        | ({} if of is None else {"group_left_out": len(divided.straddling)}),
+        },
     )
     for part, by_class in counts.items():
         print(f"{part:<11}", ", ".join(f"{count} {name}" for name, count in by_class.items()))
     if doubt := splits.doubt(sum(counts["test"].values())):
         print(f"note: {doubt}")
-    if of is not None:
-        print(splits.balance(divided.split, labels, of))
-    if divided.straddling:
-        print(
-            f"left out: {len(divided.straddling)} pictures of parts that the dataset brings, as "
-            "others of their groups are in a later part, which stays as it is: "
-            f"{shortlist(divided.straddling, 3)}"
-        )
     print(
         f"{divided.duplicates} pictures are identical to another "
         f"({len(divided.left_out)} left out of training, {len(divided.conflicts)} with two labels)"
     )
+    if pairs:
+        print(f"{some(len(pairs), 'pair')} of near-duplicates, kept together: ", end="")
+        print(told(pairs, labels))
+    if of is not None:
+        print(splits.balance(divided.split, labels, of))
+    if divided.straddling:
+        print(
+            f"left out: {some(len(divided.straddling), 'picture')} of parts that the dataset "
+            "brings, as others of their group, or near-duplicates, are in a later part, which "
+            f"stays as it is: {shortlist(divided.straddling, 3)}"
+        )
+
+
+def told(pairs: Pairs, labels: Mapping[str, str]) -> str:
+    """The first pairs, and how many of all have two labels."""
+    two = sum(labels[one] != labels[other] for one, other, *_ in pairs)
+    listed = shortlist([f"{one} and {other} ({how})" for one, other, _, how in pairs], 3)
+    return f"{listed}; {two} with two labels; all in {workspace.NEAR_DUPLICATES}"

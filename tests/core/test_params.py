@@ -33,7 +33,7 @@ seed: 1
 threads: 2
 tensorboard: false
 cores: null
-split: {held_out: null, test: null, group: null, seed: 1}
+split: {held_out: null, test: null, group: null, near_duplicates: ignore, seed: 1}
 augment:
   preset: photo
   views: 8
@@ -132,6 +132,7 @@ WRONG = {
     "split": NOT_GROUP,
     "split.held_out": NOT_SHARE,
     "split.group": NOT_RULE,
+    "split.near_duplicates": ["null", "true", "keep", "1"],
     "split.seed": NOT_SEED,
     "split.test": NOT_SHARE,
     "augment": NOT_GROUP,

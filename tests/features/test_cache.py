@@ -210,7 +210,7 @@ def test_an_interrupted_extraction_leaves_nothing(
 def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
     names = mutated(tmp_path / "pictures")
     labelled = pd.DataFrame({"path": names, "label": "a"})
-    good, bad = screening.screen(labelled, tmp_path / "pictures", "skip", tmp_path / "bad.csv")
+    good, bad, _ = screening.screen(labelled, tmp_path / "pictures", "skip", tmp_path / "bad.csv")
     assert len(good) + len(bad) == len(names) >= 200
     assert len(good) > 50
     inputs = keras.Input((SIZE, SIZE, 3), name="picture")

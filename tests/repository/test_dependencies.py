@@ -118,7 +118,7 @@ def test_a_stage_depends_on_the_versions_of_the_packages_that_it_imports(stage: 
 def test_versions_are_those_of_what_computes_and_no_others() -> None:
     of = {stage: re.findall(r"^[\w-]+", pin_stages.pinned(stage), re.MULTILINE) for stage in STAGES}
     assert of["check"] == []
-    assert set(of["split"]) == {"numpy", "pandas", "pillow"}
+    assert set(of["split"]) == {"numpy", "pandas", "pillow", "scipy"}
     trainings = {"keras", "tensorflow", "tensorflow-cpu", "numpy", "onnxruntime", "tf2onnx"}
     assert trainings <= set(of["train_head"]) & set(of["fine_tune"])
     assert {"scikit-learn", "scipy"} <= set(of["train_head"]) & set(of["evaluate"])

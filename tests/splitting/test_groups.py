@@ -2,6 +2,8 @@ import pandas as pd
 import pytest
 
 from thaw.core.errors import ThawError
+from thaw.datasets import labels
+from thaw.splitting import groups
 from thaw.splitting.groups import assign
 
 PICTURES = pd.DataFrame(
@@ -75,3 +77,8 @@ def test_three_pictures_without_a_group_are_named():
     pictures = pd.DataFrame({"path": [f"{n}.png" for n in range(9)] + ["x_1.png"]})
     with pytest.raises(ThawError, match=r"9 of 10 pictures .* such as 0.png, 1.png, 2.png; mend"):
         assign(pictures, r"name:_(\d)")
+
+
+def test_the_table_of_labels_names_further_columns_alike():
+    """A name of its own, so that stage split doesn't run again for every change of datasets/."""
+    assert groups.FURTHER == labels.FURTHER

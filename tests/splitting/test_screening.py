@@ -38,7 +38,7 @@ def pictures(tmp_path: Path) -> pd.DataFrame:
 
 def test_good_pictures_are_hashed_each_under_its_own_path(tmp_path: Path, pictures: pd.DataFrame):
     good = pictures.iloc[[4, 0, 2]]
-    content, bad = screen(good, tmp_path, "fail", tmp_path / "bad.csv")
+    content, bad, _ = screen(good, tmp_path, "fail", tmp_path / "bad.csv")
     assert content == {path: content_hash(tmp_path / path) for path in good["path"]}
     assert bad == {}
     assert (tmp_path / "bad.csv").read_text() == "path,reason\n"
@@ -57,7 +57,7 @@ def test_bad_pictures_stop_the_stage_and_are_all_named(tmp_path: Path, pictures:
 def test_bad_pictures_are_skipped_aloud(
     tmp_path: Path, pictures: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ):
-    content, bad = screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
+    content, bad, _ = screen(pictures, tmp_path, "skip", tmp_path / "bad.csv")
     assert list(content) == ["0.png", "2.png", "4.png"]
     assert bad == {"1.png": "an empty file", "3.png": "not a picture that can be read"}
     assert "1.png (an empty file)" in capsys.readouterr().out
@@ -164,7 +164,7 @@ def timed(path, bit_depth, decode=screening.examine):
     finally:
         slowest = max(slowest, time.process_time() - start)
 screening.examine = timed
-content, bad = screening.screen(pictures, folder, "skip", out / "bad.csv")
+content, bad, _ = screening.screen(pictures, folder, "skip", out / "bad.csv")
 for name, found in content.items():  # as later stages do: not one may fail now
     assert decoding.content_hash(folder / name) == found, name
     assert decoding.load(folder / name, 24).shape == (24, 24, 3)

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image, ImageOps
 
 import workspace
 from helpers import picture
@@ -118,8 +120,11 @@ def test_pictures_whose_group_is_in_a_later_brought_part_are_left_out(
     assert set(found["group"][found["split"] == "test"]) == {"Ann", "Bob"}
     assert Counter(found["split"])["test"] == 8
     told = capsys.readouterr().out
-    assert "left out: 8 pictures of parts that the dataset brings, as others of their" in told
-    assert json.loads((workspace.METRICS / "split.json").read_text())["group_left_out"] == 8
+    assert (
+        "left out: 8 pictures of parts that the dataset brings, as others of their group, or"
+        in told
+    )
+    assert json.loads((workspace.METRICS / "split.json").read_text())["tied_left_out"] == 8
 
 
 @pytest.mark.usefixtures("folder")
@@ -127,3 +132,77 @@ def test_without_groups_the_split_has_no_column_of_them() -> None:
     parameters()
     split.main()
     assert workspace.SPLIT.read_text().splitlines()[0] == "path,label,split,subgroup"
+
+
+@pytest.fixture
+def copied(folder: Path) -> Path:
+    """Four of the forty pictures are mirrored copies of others."""
+    for number in range(4):
+        with Image.open(workspace.IMAGES / f"{number}.png") as image:
+            ImageOps.mirror(image).save(workspace.IMAGES / f"{number + 20}.png")
+    return folder
+
+
+@pytest.mark.usefixtures("copied")
+def test_near_duplicates_are_kept_together_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters()
+    split.main()
+    pairs = tables.read(workspace.NEAR_DUPLICATES)
+    assert set(zip(pairs["path"], pairs["other"], strict=True)) == {
+        tuple(sorted((f"{number}.png", f"{number + 20}.png"))) for number in range(4)
+    }
+    assert set(pairs["how"]) == {"mirrored"}
+    assert pairs["similarity"].astype(float).min() > 0.99
+    rows = tables.read(workspace.SPLIT)
+    side = dict(zip(rows["path"], rows["split"], strict=True))
+    assert [*rows] == ["path", "label", "split", "subgroup"]
+    assert all(
+        side[one] == side[other] for one, other in zip(pairs["path"], pairs["other"], strict=True)
+    )
+    assert json.loads((workspace.METRICS / "split.json").read_text())["near_duplicates"] == 4
+    told = capsys.readouterr().out
+    assert "4 pairs of near-duplicates, kept together: 0.png and 20.png (mirrored)" in told
+    assert "0 with two labels; all in data/near_duplicates.csv" in told
+
+
+@pytest.mark.usefixtures("copied")
+def test_near_duplicates_are_refused_on_request_and_still_listed() -> None:
+    parameters(split=SPLIT | {"near_duplicates": "refuse"})
+    with pytest.raises(
+        ThawError, match=r"^4 pairs of near-duplicates: 0.png and 20.png \(mirrored\), .*and 1 more"
+    ):
+        split.main()
+    assert len(tables.read(workspace.NEAR_DUPLICATES)) == 4
+    assert not workspace.SPLIT.exists()
+
+
+@pytest.mark.usefixtures("copied")
+def test_near_duplicates_are_not_looked_for_where_they_are_ignored() -> None:
+    parameters(split=SPLIT | {"near_duplicates": "ignore"})
+    split.main()
+    assert workspace.NEAR_DUPLICATES.read_text() == "path,other,similarity,how\n"
+    assert json.loads((workspace.METRICS / "split.json").read_text())["near_duplicates"] == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_all_pictures_look_alike_none_is_taken_for_a_copy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters(split=SPLIT | {"near_duplicates": "ignore"})
+    split.main()
+    before = workspace.SPLIT.read_bytes()
+    with Image.open(workspace.IMAGES / "0.png") as image:
+        scene = image.resize((90, 90))
+    for number in range(40):
+        drawn = scene.copy()
+        drawn.putpixel((number, number), (255, 0, 0))
+        drawn.save(workspace.IMAGES / f"{number}.png")
+    parameters(split=SPLIT | {"near_duplicates": "refuse"})
+    split.main()
+    told = capsys.readouterr().out
+    note = (
+        r"note: split.near_duplicates: refuse does nothing here: \d+ of 40 pictures are each like "
+    )
+    assert re.search(note, told)
+    assert workspace.NEAR_DUPLICATES.read_text() == "path,other,similarity,how\n"
+    assert len(workspace.SPLIT.read_bytes()) == len(before)

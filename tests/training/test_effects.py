@@ -93,7 +93,7 @@ ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "feature_
           "cache.bottleneck", "head.pooling", "bit_depth"}  # fmt: skip
 # No part of results; the dataset decides of these, and a stage tells.
 ELSEWHERE = {"cores", "split.held_out", "split.test", "split.seed", "split.group",
-             "positive"}  # fmt: skip
+             "split.near_duplicates",             "positive"}  # fmt: skip
 REFUSED = {f"network.{name}" for name in consistency.NETWORK}
 
 
@@ -323,9 +323,16 @@ def test_as_many_symmetries_are_told_as_there_are(flip: str, turns: bool) -> Non
     ],
 )
 def test_shares_of_parts_that_a_dataset_brings_are_told(parts: set[str], told: int) -> None:
-    lines = effects.split_notes(Split(held_out=0.3, test=0.5, group=None, seed=2), parts)
+    lines = effects.split_notes(
+        Split(held_out=0.3, test=0.5, group=None, near_duplicates="ignore", seed=2), parts
+    )
     assert len(lines) == told
-    assert effects.split_notes(Split(held_out=None, test=None, group=None, seed=1), parts) == []
+    assert (
+        effects.split_notes(
+            Split(held_out=None, test=None, group=None, near_duplicates="ignore", seed=1), parts
+        )
+        == []
+    )
     if "validation" in parts:
         assert lines[0] == (
             "split.held_out: 0.3 does nothing here (the dataset brings its validation pictures "

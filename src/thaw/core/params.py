@@ -71,6 +71,9 @@ class Split(Group):
         "(1 for the outermost, -1 for the innermost), name: and a regular expression with one "
         "group in parentheses, as in 'name:^([0-9]+)_', or null"
     )
+    near_duplicates: Literal["together", "refuse", "ignore"] = Field(
+        description="together, refuse or ignore"
+    )
 
 
 class Augment(Group):

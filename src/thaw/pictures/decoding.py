@@ -31,6 +31,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 240_000_000
 # Pictures larger than that are decoded one at a time, so that memory doesn't grow with the cores.
 LARGE = 50_000_000
+SMALL = 64  # side of what pictures are compared by
 TOO_LARGE = f"more than {MAX_PIXELS:,} pixels"
 # Whatever the name says. Pillow knows more formats, but for EPS it starts Ghostscript.
 FORMATS = tuple(name.upper() for name in kinds.READ)
@@ -98,6 +99,7 @@ class Examined:
     """What stage `split` has to know of a picture."""
 
     content: str  # the same for pictures that look the same
+    small: Pixels  # grey, (SMALL, SMALL) uint8, stretched
     largest: int | None  # value, of a picture of more than 8 bits that doesn't say how many count
 
 
@@ -317,7 +319,8 @@ def examine(path: Path, bit_depth: BitDepth = "file") -> Examined:
         pixels = np.asarray(found.image)
         digest = hashlib.sha256(repr(pixels.shape).encode())
         digest.update(pixels.data)
-        return Examined(digest.hexdigest(), found.largest)
+        grey = found.image.convert("L").resize((SMALL, SMALL), Image.Resampling.BILINEAR)
+        return Examined(digest.hexdigest(), np.asarray(grey), found.largest)
 
 
 def content_hash(path: Path) -> str:

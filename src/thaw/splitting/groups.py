@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from thaw.core.errors import ThawError, shortlist
-from thaw.datasets.labels import FURTHER
 
 PLACE = "params.yaml: split.group"
+FURTHER = "column:"  # as `datasets.labels.FURTHER`
 
 
 def assign(pictures: pd.DataFrame, rule: str) -> pd.Series:

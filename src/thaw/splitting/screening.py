@@ -7,7 +7,14 @@ import pandas as pd
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
 from thaw.files.serialize import write_csv
-from thaw.pictures.decoding import BadImageError, DarkImageError, Examined, NoFileError, examine
+from thaw.pictures.decoding import (
+    BadImageError,
+    DarkImageError,
+    Examined,
+    NoFileError,
+    Pixels,
+    examine,
+)
 from thaw.pictures.depths import BitDepth, too_dark
 from thaw.pictures.threads import in_threads
 
@@ -18,7 +25,7 @@ def screen(
     on_bad_image: str,
     report: Path,
     bit_depth: BitDepth = "file",
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, str], dict[str, str], dict[str, Pixels]]:
     """Decode every picture, and write those that couldn't be read, and why, to `report`.
 
     Args:
@@ -29,7 +36,8 @@ def screen(
         bit_depth: as for `decoding.read`.
 
     Returns:
-        The content hash of each path that could be read, and the reason for each that couldn't.
+        The content hash of each path that could be read, the reason for each that couldn't, and
+        the picture of each that could, small and grey, as `decoding.Examined` has it.
 
     Raises:
         ThawError: listing all bad pictures, unless `on_bad_image` is "skip" or there are none; when
@@ -39,6 +47,7 @@ def screen(
     """
     content: dict[str, str] = {}
     bad: dict[str, str] = {}
+    small: dict[str, Pixels] = {}
     unreached: list[str] = []
     dark: list[int] = []
 
@@ -60,6 +69,7 @@ def screen(
             unreached += [path] if isinstance(result, NoFileError) else []
         else:
             content[path] = result.content
+            small[path] = result.small
             deep += [] if result.largest is None else [result.largest]
     write_csv(report, ("path", "reason"), bad.items())
     if unreached and on_bad_image == "skip":
@@ -88,7 +98,7 @@ def screen(
         print(f"left out: {sentence}")
     if deep:
         _tell_depth(deep, dark, folder, bit_depth)
-    return content, bad
+    return content, bad, small
 
 
 def _tell_depth(deep: list[int], dark: list[int], folder: Path, bit_depth: BitDepth) -> None:
