@@ -18,8 +18,9 @@ from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
 
 SIDE = decoding.SMALL
-ALIKE = 0.85  # correlation from which on two are copies; chosen by benchmarks/near_duplicates.py
+ALIKE = 0.9  # correlation from which on two are copies; chosen by benchmarks/near_duplicates.py
 LIKELY = 0.5  # correlation of coefficients from which on a pair is laid on each other
+HOPELESS = 0.6  # correlation with few pixels, below which more won't help
 NEAREST = 6  # others that each picture is compared with
 COEFFICIENTS = 10  # along each side
 BLOCK = 1024  # pictures that are looked through at once
@@ -115,10 +116,10 @@ def find(small: Array, largest: int | None = None, threshold: float = ALIKE) -> 
         if similarity < threshold:
             return None
         one, other = sorted((guess.whole, guess.of))
-        return Pair(one, other, round(similarity, 3), how)
+        return Pair(one, other, round(similarity, 2), how)
 
     found = []
-    for pair in track(in_threads(work, likely), "comparing pairs", len(likely)):
+    for pair in track(in_threads(work, likely), "comparing", len(likely), "pairs"):
         if pair is None:
             continue
         found.append(pair)
@@ -142,7 +143,7 @@ def _near(small: Array) -> set[tuple[int, int]]:
     whole = _unit((whole - middle) / spread)
     value = np.full((count, NEAREST), -1, np.float32)
     index = np.full((count, NEAREST), -1)
-    for block in track(blocks, "looking for copies", len(blocks)):
+    for block in track(blocks, "looking for copies", unit="blocks of pictures"):
         flat = _flat(small[block])
         ours = [_unit((_invariants(_coefficients(flat, part)) - middle) / spread) for part in PARTS]
         for at in range(0, count, 8 * BLOCK):
@@ -273,7 +274,7 @@ def _lay(small: Array, guess: _Guess) -> tuple[float, str]:
     for side, steps in STEPS.items():
         mine, theirs = (_flat(small[each : each + 1], side)[0] for each in (guess.whole, guess.of))
         correlation, linear, shift = _follow(mine, theirs, linear, shift, steps)
-        if correlation < ALIKE / 2:
+        if correlation < HOPELESS:
             break
     share = math.sqrt(abs(np.linalg.det(linear)))
     if not SIDES[0] <= share <= SIDES[1]:
