@@ -103,10 +103,16 @@ def test_the_order_of_pictures_does_not_matter(others: list[Image.Image]) -> Non
     assert again == {(3, COUNT), (9, COUNT + 1)}
 
 
-def test_a_chain_of_pictures_alike_is_given_up(others: list[Image.Image]) -> None:
+def test_a_chain_of_pictures_alike_is_given_up(
+    others: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = [cut(scene(99), 0.7, 0.01 * step, 0) for step in range(12)]
     images = small([*others, *chain])
     with pytest.raises(alike.TooMuchAlikeError) as caught:
         alike.find(images, largest=6)
     assert 6 <= caught.value.largest <= 12
+    monkeypatch.setattr(alike, "_lay", lambda *_: 1 / 0)  # coefficients are enough to tell
+    with pytest.raises(alike.TooMuchAlikeError):
+        alike.find(images, largest=6)
+    monkeypatch.undo()
     assert len(alike.find(images, largest=13)) >= 11

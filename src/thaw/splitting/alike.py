@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from thaw.core.progress import track
 from thaw.pictures import decoding
@@ -67,6 +69,7 @@ class _Guess:
     of: int
     part: int
     view: int
+    score: float  # correlation of their coefficients
 
 
 PARTS = [
@@ -98,18 +101,13 @@ def find(small: Array, largest: int | None = None, threshold: float = ALIKE) -> 
         threshold: the least correlation.
 
     Raises:
-        TooMuchAlikeError: as soon as there are `largest`.
+        TooMuchAlikeError: when there are `largest`.
     """
     if len(small) < 2:
         return []
     likely = _likely(small, np.array(sorted(_near(small))))
-    parent = list(range(len(small)))
-    sizes = [1] * len(small)
-
-    def root(each: int) -> int:
-        while parent[each] != each:
-            parent[each] = each = parent[parent[each]]
-        return each
+    # Where it's hopeless, coefficients tell, before any laying one on the other.
+    _refuse_chain([(g.whole, g.of) for g in likely if g.score >= threshold], len(small), largest)
 
     def work(guess: _Guess) -> Pair | None:
         similarity, how = _lay(small, guess)
@@ -118,18 +116,19 @@ def find(small: Array, largest: int | None = None, threshold: float = ALIKE) -> 
         one, other = sorted((guess.whole, guess.of))
         return Pair(one, other, round(similarity, 2), how)
 
-    found = []
-    for pair in track(in_threads(work, likely), "comparing", len(likely), "pairs"):
-        if pair is None:
-            continue
-        found.append(pair)
-        one, other = root(pair.one), root(pair.other)
-        if one != other:
-            parent[other] = one
-            sizes[one] += sizes[other]
-            if largest is not None and sizes[one] >= largest:
-                raise TooMuchAlikeError(sizes[one])
+    every = track(in_threads(work, likely), "comparing", len(likely), "pairs")
+    found = [pair for pair in every if pair is not None]
+    _refuse_chain([(pair.one, pair.other) for pair in found], len(small), largest)
     return found
+
+
+def _refuse_chain(pairs: list[tuple[int, int]], count: int, largest: int | None) -> None:
+    if largest is None or not pairs:
+        return
+    graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(count, count))
+    together = int(np.bincount(connected_components(graph)[1]).max())
+    if together >= largest:
+        raise TooMuchAlikeError(together)
 
 
 def _near(small: Array) -> set[tuple[int, int]]:
@@ -196,7 +195,9 @@ def _likely(small: Array, pairs: Array) -> list[_Guess]:
     half = len(pairs)
     chosen = np.where(best[:half] >= best[half:], np.arange(half), half + np.arange(half))
     return [
-        _Guess(*map(int, (*both[at], part[at], view[at]))) for at in chosen if best[at] >= LIKELY
+        _Guess(int(both[at, 0]), int(both[at, 1]), int(part[at]), int(view[at]), float(best[at]))
+        for at in chosen
+        if best[at] >= LIKELY
     ]
 
 
