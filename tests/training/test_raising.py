@@ -13,7 +13,7 @@ import pytest
 
 from helpers import picture
 from thaw.features import cache
-from thaw.networks import backbones, onnx_export
+from thaw.networks import backbones, freezing, onnx_export
 from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import batches, classifiers, heads, loop, raising
@@ -66,7 +66,7 @@ def made(
     facts = cache.Facts(
         "MobileNetV2", SIZE, "stretch", cached, LOW, request.param, names, drawn, 1, "block_5_add"
     )
-    network = cache.extractor(base, SIZE, cached, request.param)
+    network = freezing.extractor(base, SIZE, cached, request.param)
     session = sessions.session(onnx_export.to_onnx(network))
     labels = {}
     for name, views in (("train", 2), ("validation", 0)):

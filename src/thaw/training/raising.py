@@ -122,14 +122,12 @@ def pays(epochs: int, cached: dict[str, Maps]) -> bool:
 def _write(part: keras.Model, cached: dict[str, Maps], folder: Path) -> None:
     """Run frozen layers over the cache, writing as they go: memory doesn't grow with it."""
     session = sessions.session(to_onnx(part))
-    source = session.get_inputs()[0].name
     for name, maps in cached.items():
 
         def compute(row: int, maps: Maps = maps) -> bytes:
             views = np.asarray(maps[row], np.float32)
             forget(maps)
-            parts = np.split(views, range(cache.BATCH, len(views), cache.BATCH))
-            found = np.concatenate([session.run(None, {source: part})[0] for part in parts])
+            (found,) = sessions.run(session, views)
             if not (np.abs(found) <= cache.FLOAT16_MAX).all():
                 raise _BeyondError
             content: bytes = found.astype(np.float16).tobytes()
