@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from drawings import HISTORY, drawn
 from helpers import pixels
@@ -75,15 +76,52 @@ def test_empty_grid_says_so(tmp_path: Path):
     assert drawn(tmp_path / "a.png")[60:].min() < 100  # below the title
 
 
-@pytest.mark.parametrize("classes", [2, 5, 13])
-def test_confusion_of_many_classes(tmp_path: Path, classes: int):
+@pytest.mark.parametrize("classes", [2, 5, 13, 20, 100, 1000])
+def test_confusion_is_never_wider_than_a_screen(tmp_path: Path, classes: int):
     table = np.arange(classes**2).reshape(classes, classes)
     table[0] = 0  # a class without test pictures
     names = [f"class {number}" for number in range(classes)]
     matrices = [plots.Matrix("Head", table, names), plots.Matrix("Fine", table.T, names)]
     plots.confusion_matrices(matrices, tmp_path / "a.png")
     height, width, _ = drawn(tmp_path / "a.png").shape
-    assert width > 1.6 * height
+    assert width <= 100 * plots.WIDEST
+    assert (width > 1.6 * height) == (classes == 2)  # side by side, else one below the other
+
+
+def test_of_many_classes_the_most_confused_pairs_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = [f"class {number}" for number in range(100)]
+    table = 50 * np.eye(100, dtype=np.int64)
+    table[3, 5], table[5, 3], table[7, 8] = 9, 4, 30
+    texts: list[str] = []
+    monkeypatch.setattr(
+        plots, "_save", lambda figure, _: texts.extend(t.get_text() for t in figure.findobj(Text))
+    )
+    plots.confusion_matrices([plots.Matrix("Head", table, names)], tmp_path / "a.png")
+    pairs = [text for text in texts if "taken for" in text]
+    assert pairs == [
+        "class 7 taken for class 8",
+        "class 3 taken for class 5",
+        "class 5 taken for class 3",
+    ]
+    assert "30 of 80" in texts
+    assert any("3 most confused of 3 pairs" in text for text in texts)
+
+
+def test_a_grid_names_files_by_the_end_of_a_long_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    texts: list[str] = []
+    monkeypatch.setattr(
+        plots, "_save", lambda figure, _: texts.extend(t.get_text() for t in figure.findobj(Text))
+    )
+    tile = plots.Tile(pixels(), "cat 90%\nright", file=f"{'folder/' * 9}7.png")
+    plots.grid([tile], "1 of 9", tmp_path / "a.png")
+    (caption,) = (text for text in texts if "cat" in text)
+    assert caption.split("\n")[1:] == ["cat 90%", "right"]
+    assert caption.startswith("…")
+    assert caption.split("\n")[0].endswith("folder/7.png")
 
 
 def test_confusion_is_darkest_where_most_pictures_are(tmp_path: Path):

@@ -54,8 +54,12 @@ def draw(
     """
     chosen = source.some(training)
     names = legible(classes)
-    samples = [plots.Tile(source.load(row.path), names[row.label]) for row in chosen.itertuples()]
-    plots.grid(samples, "Training pictures", folder / "samples.png", 4)
+    samples = [
+        plots.Tile(source.load(row.path), names[row.label], file=row.path)
+        for row in chosen.itertuples()
+    ]
+    title = f"{len(chosen)} of {len(training):,} training pictures"
+    plots.grid(samples, title, folder / "samples.png", 4)
     _draw_views(source, chosen["path"].iloc[0], folder / "augmented.png")
     _draw_predictions(source, classes, test, probabilities, folder)
 
@@ -69,8 +73,10 @@ def _draw_views(source: Source, path: str, to: Path) -> None:
         )
         for index in range(min(source.augmentation.count, SHOWN))
     ]
-    shown = [plots.Tile(pixels, "the picture"), *views][:SHOWN]
-    plots.grid(shown, "Augmented views of one training picture", to)
+    shown = [plots.Tile(pixels, "the picture", file=path), *views][:SHOWN]
+    count = source.augmentation.count
+    title = f"{len(shown) - 1} of {count} augmented views of one training picture"
+    plots.grid(shown, title, to)
 
 
 def _draw_predictions(
@@ -93,10 +99,13 @@ def _draw_predictions(
             caption = f"{names[row.predicted]} {row.share:.0%}\n"
             caption += "right" if right else f"wrong: is {names[row.label]}"
             colour = plots.RIGHT if right else plots.WRONG
-            tiles.append(plots.Tile(source.load(row.path), caption, colour))
+            tiles.append(plots.Tile(source.load(row.path), caption, colour, row.path))
         plots.grid(tiles, title, folder / f"{name}.png", 4)
 
-    grid(source.some(rows), "Test pictures: prediction and confidence", "predictions")
+    some = source.some(rows)
+    title = f"{len(some)} of {len(rows):,} test pictures: prediction and confidence"
+    grid(some, title, "predictions")
     wrong = rows[rows["predicted"] != rows["label"]]
     worst = wrong.sort_values(["share", "path"], ascending=[False, True])[:SHOWN]
-    grid(worst, f"The most confident of {len(wrong)} mistakes on the test pictures", "mistakes")
+    title = f"The {len(worst)} most confident of {len(wrong):,} mistakes on the test pictures"
+    grid(worst, title, "mistakes")

@@ -24,15 +24,19 @@ mpl.rcParams["font.family"] = FONT  # Matplotlib's own, without fallbacks
 # readers of a grey print.
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#0072b2", "#d55e00"
 DPI = 100
+WIDEST = 10.0  # inches
+MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are drawn
+MOST_PAIRS = 15
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of a grid, with a line or two below it."""
+    """A picture of a grid, with its file's name and its caption below it."""
 
     pixels: Pixels
     caption: str
     colour: str = "black"
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,16 +197,19 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
     """A grid of pictures with captions."""
     columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
     rows = max(1, math.ceil(len(tiles) / columns))
-    figure = Figure(figsize=(2.3 * columns, 2.65 * rows + 0.5), layout="constrained")
+    texts = [_below(tile) for tile in tiles]
+    lines = max((text.count("\n") + 1 for text in texts), default=0)
+    high = 2.3 + 0.175 * max(lines, 2)
+    figure = Figure(figsize=(2.3 * columns, high * rows + 0.5), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in places:
         axes.axis("off")
-    for axes, tile in zip(places, tiles, strict=False):
+    for axes, tile, text in zip(places, tiles, texts, strict=False):
         axes.imshow(tile.pixels)
         axes.text(
             0.5,
             -0.03,
-            "\n".join(_short(transliterated(line), 34) for line in tile.caption.split("\n")),
+            text,
             fontsize=9,
             color=tile.colour,
             ha="center",
@@ -216,13 +223,31 @@ def grid(tiles: Sequence[Tile], title: str, path: Path, columns: int | None = No
     _save(figure, path)
 
 
+def _below(tile: Tile) -> str:
+    lines = [_short(transliterated(line), 34) for line in tile.caption.split("\n")]
+    if tile.file:
+        name = transliterated(tile.file)
+        lines.insert(0, name if len(name) <= 34 else f"…{name[-33:]}")  # its end tells it apart
+    return "\n".join(lines)
+
+
 def confusion_matrices(matrices: Sequence[Matrix], path: Path) -> None:
-    """Confusion matrices side by side: counts, shaded by the share of the actual class."""
-    side = max(3.2, *(0.55 * len(each.classes) + 2 for each in matrices))
-    figure = Figure(figsize=(side * len(matrices) + 0.6, side + 0.6), layout="constrained")
-    for axes, each in zip(
-        figure.subplots(1, len(matrices), squeeze=False)[0], matrices, strict=True
-    ):
+    """Confusion matrices: counts, shaded by the share of the actual class.
+
+    Side by side where they are small, else one below the other. Of more than 20 classes, the pairs
+    that are confused most. No picture is wider than a small screen.
+    """
+    classes = max(len(each.classes) for each in matrices)
+    if classes > MOST_CLASSES:
+        _confused(matrices, path)
+        return
+    side = max(3.2, 0.55 * classes + 2)
+    across = len(matrices) if side * len(matrices) + 0.6 <= WIDEST else 1
+    side = min(side, WIDEST - 0.6)
+    down = math.ceil(len(matrices) / across)
+    figure = Figure(figsize=(side * across + 0.6, side * down + 0.6 * down), layout="constrained")
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, each in zip(places, matrices, strict=True):
         _confusion(axes, each.counts, each.classes)
         axes.set_title(transliterated(each.title), parse_math=False)
     _save(figure, path)
@@ -241,6 +266,45 @@ def _confusion(axes: Axes, table: NDArray[np.int64], classes: Sequence[str]) -> 
     axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("Actual")
+
+
+def _confused(matrices: Sequence[Matrix], path: Path) -> None:
+    """The pairs of classes that are taken for each other most, a panel a matrix."""
+    figure = Figure(figsize=(WIDEST, 5.2 * len(matrices)), layout="constrained")
+    places = figure.subplots(len(matrices), 1, squeeze=False).ravel()
+    for axes, each in zip(places, matrices, strict=True):
+        names = list(legible(each.classes).values())
+        wrong = each.counts.copy()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+        pairs = [divmod(int(cell), len(names)) for cell in order if wrong.flat[cell]]
+        actual = each.counts.sum(axis=1)
+        counts = [int(wrong[pair]) for pair in pairs]
+        bars = axes.barh(range(len(pairs)), counts, color=WRONG)
+        axes.bar_label(
+            bars,
+            [f"{count} of {actual[row]}" for count, (row, _) in zip(counts, pairs, strict=True)],
+            padding=3,
+        )
+        labels = [
+            f"{_short(names[row], 24)} taken for {_short(names[to], 24)}" for row, to in pairs
+        ]
+        axes.set_yticks(range(len(pairs)), labels, parse_math=False)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        total = int(np.count_nonzero(wrong))
+        axes.set_title(
+            transliterated(
+                f"{each.title}: the {len(pairs)} most confused of {total:,} pairs that are; "
+                f"{np.trace(each.counts):,} of {each.counts.sum():,} pictures are right"
+            ),
+            parse_math=False,
+            fontsize=11,
+        )
+    places[-1].set_xlabel("Test pictures")
+    _save(figure, path)
 
 
 def _short(text: str, longest: int) -> str:
