@@ -7,7 +7,8 @@
 # make undo         params.yaml and all results back as last committed; what was here is kept
 #
 # make compare      experiments side by side: [BASE=main] [NAMES="vgg16-adam codes-svm"]
-# make report       two runs for a pull request, in report/: [BASE=main] [HEAD=vgg16-adam]
+# make report       runs beside main's, for a pull request, in report/: [BASE=main] [HEAD="a b"]
+#                   [PICTURES=no], which shows none of the dataset
 # make watch        the learning curves in the terminal, while dvc repro runs in another
 # make page         the current run as one HTML file that fetches nothing: page/index.html
 # make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
@@ -40,13 +41,14 @@ override define newline
 
 endef
 override quote = '$(subst ','\'',$(subst $(newline), ,$1))'
-# As one word; after an option's name; each of its words by itself.
+# As one word; after an option's name; each of its words by itself, alone and after `--`.
 override given = $(if $(filter command,$(origin $1)),$(if $(value $1),$(call quote,$(value $1))))
 override option = $(if $(call given,$2),$1=$(call given,$2))
-override each = $(if $(call given,$1),-- $(foreach word,$(value $1),$(call quote,$(word))))
+override listed = $(if $(call given,$1),$(foreach word,$(value $1),$(call quote,$(word))))
+override each = $(if $(call given,$1),-- $(call listed,$1))
 
 # No command sees these variables, make's own, or those that would send Python or pip elsewhere.
-unexport AS BASE FORMATS HEAD NAME NAMES PORT SET SOURCE
+unexport AS BASE FORMATS HEAD NAME NAMES PICTURES PORT SET SOURCE
 unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
 unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
@@ -80,9 +82,10 @@ undo: venv
 compare: venv
 	@python src compare $(call option,--base,BASE) $(call each,NAMES)
 
-# BASE and HEAD are Git revisions or DVC experiments; without HEAD, the workspace.
+# BASE and those of HEAD are Git revisions or DVC experiments; without HEAD, the workspace.
 report: venv
-	@python src report -- $(or $(call given,BASE),main) $(call given,HEAD)
+	@python src report $(call option,--pictures,PICTURES) \
+		-- $(or $(call given,BASE),main) $(call listed,HEAD)
 
 # Of an experiment that runs in a copy: python src watch --experiment
 watch: venv

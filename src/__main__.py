@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -52,6 +53,7 @@ COMMANDS = (
     "undo",
 )
 BARE = (*STAGES, "probe", "lr", "undo")  # take no arguments
+TRAINED = {"train_head": "models/head.onnx", "fine_tune": "models/model.onnx"}
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
 
@@ -122,11 +124,14 @@ def run_stage(name: str) -> None:
     threads = workspace.read_params().threads  # before anything is made, maybe in a wrong folder
     with alone(name, workspace.UNFINISHED):
         keeping.forget(name)
+        began = time.monotonic()
         try:
             importlib.import_module(f"stages.{name}").main()
         finally:
             keeping.note(name)
         note_environment(name, threads, workspace.ENVIRONMENT)
+        if name in TRAINED:
+            note_seconds(name, time.monotonic() - began)
 
 
 @contextmanager
@@ -174,6 +179,22 @@ def note_environment(stage: str, threads: int, path: Path) -> None:
     if differing:
         note = f"note: the bytes may differ from those recorded in {path}: {differing}"
         print(note, file=sys.stderr)
+
+
+def note_seconds(stage: str, seconds: float) -> None:
+    """Note how long a training took, by the checksum of its model: for `report`, on this machine.
+
+    Git doesn't know the file: times differ in every run.
+    """
+    import hashlib
+
+    import workspace
+    from thaw.files.serialize import write_json
+
+    model = hashlib.md5(Path(TRAINED[stage]).read_bytes(), usedforsecurity=False).hexdigest()
+    found = workspace.read_seconds()
+    found.setdefault(stage, {})[model] = round(seconds, 1)
+    write_json(Path(os.environ.get("DVC_ROOT", ""), workspace.SECONDS), found)
 
 
 def main() -> None:

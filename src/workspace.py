@@ -36,6 +36,7 @@ PLOTS = Path("plots")
 ENVIRONMENT = METRICS / "environment.json"
 UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
 RAISED = UNFINISHED / "raised"  # the cache as fine_tune raised it last
+SECONDS = UNFINISHED / "seconds.json"  # how long trainings took here; one for all copies
 
 
 def logs(phase: str) -> Path:
@@ -111,6 +112,17 @@ def source_given(checked: params.Params) -> str:
 def listing(name: str) -> Path:
     """Where stage `check` keeps what a path held; one file for all copies of a repository."""
     return Path(os.environ.get("DVC_ROOT", ""), UNFINISHED, f"{name}.listing")
+
+
+def read_seconds() -> dict[str, dict[str, float]]:
+    """How long each training took on this machine, by stage and the checksum of its model."""
+    try:
+        found: dict[str, dict[str, float]] = read_json(
+            Path(os.environ.get("DVC_ROOT", ""), SECONDS)
+        )
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def check_positive(given: params.Params, classes: list[str]) -> int | None:

@@ -6,8 +6,8 @@
     python src compare --base main --md      for a pull request
 
 Accuracies are in percent. The difference is that of the result (the fine-tuned model, or the
-head where nothing was fine-tuned) to the base's on the same test pictures, in points, with its 95 %
-interval (Tango's); it is called chance where McNemar's test gives p >= 0.05. No stage runs.
+head where nothing was fine-tuned) to the base's on the test pictures that both have, in points,
+with its 95 % interval; it is called chance where McNemar's test gives p >= 0.05. No stage runs.
 """
 
 import argparse
@@ -69,12 +69,14 @@ def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing
     second = tested(run, read_test(run))
     if different := reports.unlike(first, second):
         return comparing.Row(run.name, changed, found, note=different.note)
-    if first.predictions is None or second.predictions is None:
+    pair = reports.pair(first, second, MODEL)
+    if pair is None:
         return comparing.Row(run.name, changed, found, note="predictions are missing")
-    pair = reports.pair(first.predictions, second.predictions, MODEL)
     difference = differences.compare(pair.labels, pair.before, pair.after)
     note = "identical" if reports.identical(pair) else ""
-    return comparing.Row(run.name, changed, found, difference, note)
+    pictures = len(pair.labels)
+    other = second.predictions is None or pictures < len(second.predictions.labels)
+    return comparing.Row(run.name, changed, found, difference, note, pictures if other else None)
 
 
 def chosen(given: Sequence[str], base: str) -> list[str]:

@@ -88,7 +88,8 @@ ARRIVES = {
     ("own", "AS"): lambda value: ["src", "own", f"--name={value}", "--", ""],
     ("own", "SET"): lambda value: ["src", "own", f"--set={value}", "--", ""],
     ("report", "BASE"): lambda value: ["src", "report", "--", value],
-    ("report", "HEAD"): lambda value: ["src", "report", "--", "main", value],
+    ("report", "HEAD"): lambda value: ["src", "report", "--", "main", *value.split()],
+    ("report", "PICTURES"): lambda value: ["src", "report", f"--pictures={value}", "--", "main"],
     ("compare", "BASE"): lambda value: ["src", "compare", f"--base={value}"],
     ("compare", "NAMES"): lambda value: ["src", "compare", "--", *value.split()],
     ("export", "FORMATS"): lambda value: ["src", "export", "--", *value.split()],
@@ -113,8 +114,8 @@ def test_several_variables(folder: Folder) -> None:
     assert call == ["python", "src", "recipe", "--name=c", "--set=d='e f' g=1", "--", "a b"]
     _, call = folder.make("compare", "BASE=a", "NAMES=b  c")
     assert call == ["python", "src", "compare", "--base=a", "--", "b", "c"]
-    _, call = folder.make("report", "BASE=a", "HEAD=b")
-    assert call == ["python", "src", "report", "--", "a", "b"]
+    _, call = folder.make("report", "BASE=a", "HEAD=b  c", "PICTURES=no")
+    assert call == ["python", "src", "report", "--pictures=no", "--", "a", "b", "c"]
 
 
 def test_an_end_of_a_line_is_a_blank(folder: Folder) -> None:
@@ -152,7 +153,7 @@ def test_what_make_brings_along_is_not_given(folder: Folder) -> None:
 
 
 def test_one_scheme_for_all_variables() -> None:
-    used = re.findall(r"\$\(call (?:given|each|option,[-\w]+),(\w+)\)", MAKEFILE)
+    used = re.findall(r"\$\(call (?:given|each|listed|option,[-\w]+),(\w+)\)", MAKEFILE)
     assert sorted(set(used)) == GIVEN
     assert {name for _, name in ARRIVES} == set(GIVEN)
     assert re.findall(rf"\$[({{](?:{'|'.join(GIVEN)})[)}}]", MAKEFILE) == []

@@ -42,6 +42,8 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
         shutil.copy(source[number % len(source)], path)
         shares = [share for name in tables for share in tables[name][number]]
         rows.append((f"{path.parent.name}/{path.name}", CLASSES[label], "", *shares))
+    listed = [(path, label, "", "") for path, label, *_ in rows]
+    write_csv(root / "data/dataset/labels.csv", ("path", "label", "part", "subgroup"), listed)
     columns = [f"{name}_{label}" for name in tables for label in CLASSES]
     write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
     scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}

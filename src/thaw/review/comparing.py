@@ -24,6 +24,7 @@ class Row:
     accuracy: Mapping[str, Mapping[str, float]]  # by `PARTS` and model; what is missing is left out
     difference: Comparison | None = None  # of what the runs result in, on the test pictures
     note: str = ""  # stands in place of a difference in the tables for people
+    pictures: int | None = None  # that both have; None where they are all of its test pictures
 
     def cell(self, part: str, model: str) -> str:
         """An accuracy in percent."""
@@ -39,7 +40,8 @@ class Row:
             signed(100 * value, ".1f")
             for value in (self.difference.difference, self.difference.low, self.difference.high)
         )
-        return f"{points} [{low}, {high}] {self.worth}"
+        of = "" if self.pictures is None else f" of {self.pictures:,} that both have"
+        return f"{points} [{low}, {high}] {self.worth}{of}"
 
     @property
     def worth(self) -> str:

@@ -1,7 +1,9 @@
 """What Git and DVC hold of a run: a Git revision, a DVC experiment, or the workspace."""
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from thaw.drawing.markdown import code
 
 WORKSPACE = "workspace"
 GONE = (OSError, DvcException, DataIndexError)
+# Where a job of continuous integration says which branch it is of: it checks out a commit alone.
+BRANCH = ("GITHUB_HEAD_REF", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_REF_NAME")
 Read = TypeVar("Read")
 
 
@@ -29,12 +33,22 @@ class Revision:
 
     name: str
     repo: Repo
+    about: str = ""  # what the title tells beside the commit
     missing: list[str] = field(default_factory=list)
 
     @property
+    def commit(self) -> str:
+        """Its commit; of the workspace, the one that it began at."""
+        return str(self.repo.scm.get_rev() if self.name == WORKSPACE else self.repo.get_rev())
+
+    @property
     def title(self) -> str:
-        commit = "" if self.name == WORKSPACE else f" ({self.repo.get_rev()[:7]})"
-        return f"{code(self.name)}{commit}"
+        """A branch's name and a commit."""
+        name, about = self.name, self.about
+        if name == WORKSPACE:
+            name = _branch(self.repo) or name
+            about = "with changes" if self.repo.scm.is_dirty() else ""
+        return f"{code(name)} ({' '.join(filter(None, (self.commit[:7], about)))})"
 
     def read(self, path: Path, parse: Callable[[str], Read]) -> Read | None:
         """What a file holds; None where the file is missing.
@@ -65,6 +79,42 @@ class Revision:
         except GONE:
             return None
         return folder / path.name
+
+    def facts(self, path: Path) -> tuple[str, int | None] | None:
+        """The checksum and bytes of a stage's output; the file itself needn't be here."""
+        try:
+            found = self.repo.dvcfs.info(path.as_posix())
+        except GONE:
+            return None
+        kept = found.get("dvc_info", {})
+        size = found.get("size", kept.get("size"))
+        return str(kept.get("md5") or found.get("md5") or ""), size
+
+    def checksums(self, folder: Path) -> dict[str, str] | None:
+        """The checksum of each file in an output, by its path in there; None where it is missing.
+
+        The files themselves needn't be here.
+        """
+        found: dict[str, str] = {}
+        try:
+            for root, _, files in self.repo.dvcfs.walk(folder.as_posix(), detail=True):
+                for name, facts in files.items():
+                    kept = facts.get("dvc_info", facts)
+                    if "md5" not in kept:
+                        return None
+                    found[Path(root, name).relative_to(folder).as_posix()] = str(kept["md5"])
+        except GONE:
+            return None
+        return found or None
+
+    def dependencies(self) -> dict[str, list[str]]:
+        """The stages that depend on each file or folder, by its path."""
+        found: dict[str, list[str]] = {}
+        for stage in self.repo.index.stages:
+            for each in stage.deps:
+                if not isinstance(each, ParamsDependency):
+                    found.setdefault(str(each.def_path), []).append(stage.name)
+        return found
 
     def stale(self) -> list[str]:
         """The parameters that changed after the stages that read them ran."""
@@ -103,6 +153,67 @@ def experiments(base: str) -> list[str]:
         ]
 
 
+@dataclass(frozen=True)
+class Past:
+    """A commit of a branch, and the text of some files there, by path; without those it lacks."""
+
+    commit: str
+    date: str  # as 2026-11-27
+    texts: dict[str, str]
+
+
+def history(revision: str, paths: Sequence[Path], most: int) -> list[Past]:
+    """The latest commits of a branch that changed the first of these files, the oldest first.
+
+    Of what was merged into the branch, the merge alone counts.
+    """
+    words = ("--first-parent", "--format=%H %cs", f"--max-count={most}", revision)
+    found = []
+    for line in reversed(_git("log", *words, "--", str(paths[0])).splitlines()):
+        commit, date = line.split()
+        texts = {str(path): _git("show", f"{commit}:./{path}") for path in paths}
+        texts = {path: text for path, text in texts.items() if text}
+        found.append(Past(commit, date, texts))
+    return found
+
+
+def changed_files(before: Revision, after: Revision) -> list[str]:
+    """The files of the repository that differ."""
+    commits = [before.commit, *([] if after.name == WORKSPACE else [after.commit])]
+    return _git("diff", "--name-only", "--relative", "-z", *commits).split("\0")[:-1]
+
+
+def fork(base: str, head: str) -> tuple[str, int] | None:
+    """Where a run branched off from a base that went on since, and by how many commits it did.
+
+    None where it didn't go on, or where the run is one that the base has in it.
+
+    Raises:
+        ThawError: when there is no such revision.
+    """
+    with opened(WORKSPACE) as now, _sentence(base):
+        first = str(resolve_rev(now.repo.scm, base)) if base != WORKSPACE else ""
+    with opened(head) as run:
+        second = run.commit
+    common = _git("merge-base", first, second).strip() if first else ""
+    if common in ("", first, second):
+        return None
+    return common, int(_git("rev-list", "--count", f"{common}..{first}"))
+
+
+def _git(*words: str) -> str:
+    """What Git prints; nothing where it can't."""
+    done = subprocess.run(["git", *words], capture_output=True, check=False)
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def _branch(repo: Repo) -> str:
+    try:
+        return str(repo.scm.active_branch())
+    except SCMError:  # a commit alone is checked out
+        return next(filter(None, map(os.environ.get, BRANCH)), "")
+
+
 @contextmanager
 def _sentence(name: str) -> Iterator[None]:
     try:
@@ -115,8 +226,8 @@ def _sentence(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(name: str) -> Iterator[Revision]:
-    """A run by its name.
+def opened(name: str, commit: str | None = None, about: str = "") -> Iterator[Revision]:
+    """A run by its name; of a commit of that branch, where one is given.
 
     Raises:
         ThawError: when there is none of that name, or no repository here.
@@ -126,7 +237,7 @@ def opened(name: str) -> Iterator[Revision]:
         raise ThawError("dvc.yaml is missing here; run from the folder that holds it")
     try:
         with Repo() as here, _sentence(name):
-            rev = None if name == WORKSPACE else resolve_rev(here.scm, name)
+            rev = commit or (None if name == WORKSPACE else resolve_rev(here.scm, name))
         repo = Repo(rev=rev)
     except DvcException as error:
         raise ThawError(f"{reason(error)}; clone the repository with Git") from None
@@ -135,4 +246,4 @@ def opened(name: str) -> Iterator[Revision]:
             _ = repo.index
         except DvcException as error:
             raise ThawError(f"{name}: {reason(error)}; mend it there") from None
-        yield Revision(name, repo)
+        yield Revision(name, repo, about)
