@@ -57,7 +57,12 @@ def write_curves(
         known = (*columns, "threshold")[: len(points[0])]
         write_csv(workspace.PLOTS / f"{kind}_{name}.csv", known, points)
     table = metrics.confusion(labels, probabilities.argmax(axis=1), len(classes))
-    cells = [(classes[a], classes[b], int(count)) for (a, b), count in np.ndenumerate(table)]
+    few = len(classes) <= plots.MOST_CLASSES  # of more, most cells are empty
+    cells = [
+        (classes[actual], classes[predicted], int(count))
+        for (actual, predicted), count in np.ndenumerate(table)
+        if few or count
+    ]
     write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted", "pictures"), cells)
 
 
