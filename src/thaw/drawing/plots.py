@@ -297,8 +297,8 @@ def _confused(matrices: Sequence[Matrix], path: Path) -> None:
         total = int(np.count_nonzero(wrong))
         axes.set_title(
             transliterated(
-                f"{each.title}: the {len(pairs)} most confused of {total:,} pairs that are; "
-                f"{np.trace(each.counts):,} of {each.counts.sum():,} pictures are right"
+                f"{each.title}: {np.trace(each.counts):,} of {each.counts.sum():,} right\n"
+                f"the {len(pairs)} most confused of {total:,} pairs of classes"
             ),
             parse_math=False,
             fontsize=11,
