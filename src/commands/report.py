@@ -318,8 +318,9 @@ def compare_metrics(both: Compared) -> str:
             )
     if both.differences:
         parts.append(
-            "Each change is tested by itself, paired, at 5 %: of eight, one may look like more "
-            "than chance by chance."
+            "Accuracy is told by its own test (McNemar), at 5 %. The other seven scores are told "
+            "together (Holm), so that chance makes one of them look like more in one comparison "
+            "of twenty; the interval of each is its own."
         )
     elif verdicts:
         parts.append("A change is called chance where the intervals of both overlap.")

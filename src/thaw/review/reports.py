@@ -13,7 +13,7 @@ import pandas as pd
 from thaw.core.errors import as_yaml
 from thaw.drawing import markdown
 from thaw.drawing.markdown import code, signed, table
-from thaw.evaluation import metrics
+from thaw.evaluation import differences, metrics
 from thaw.evaluation.record import (
     BY_CLASS,
     LEVEL,
@@ -344,6 +344,7 @@ def scores(
     """
     same = before.positive == after.positive
     lie_apart = apart(before.intervals, after.intervals)
+    more = differences.more_than_chance(found) if found else {}
     rows = []
     for name, title in TITLES.items():
         cells = [score(side.scores.get(name)) for side in (before, after)]
@@ -355,12 +356,12 @@ def scores(
             if found is not None:
                 each = found[name]
                 interval = f"[{signed(each.low, '.3f')}, {signed(each.high, '.3f')}]"
-                worth = word(name, value, each.chance)
+                worth = word(name, value, not more[name])
             elif name in lie_apart:
                 worth = word(name, value, not lie_apart[name])
         rows.append([title, *cells, *([change, interval, worth] if verdicts else [])])
-    more = ("change", "95 % interval", "") if verdicts else ()
-    return table(("", "before", "after", *more), rows)
+    columns = ("change", "95 % interval", "") if verdicts else ()
+    return table(("", "before", "after", *columns), rows)
 
 
 def score(value: float | None) -> str:
