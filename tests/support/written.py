@@ -53,7 +53,6 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
         tables,
         scores,
         parts,
-        1,
         classes=CLASSES,
         positive=CLASSES[1],
         test_set=f"{pictures} pictures",
