@@ -81,7 +81,7 @@ def test_the_workspace_beside_main(repository: Repository) -> None:
     assert accuracy[:3] == ["0.750", "0.925", "+0.175"]
     assert accuracy[4] == "▲ better"
     assert row(text, "cross-entropy")[2].startswith("−")
-    assert row(text, "cross-entropy")[4] == "▲ better"
+    assert row(text, "cross-entropy")[4] == "≈ chance"
     assert "average precision are of `rusty iron`" in text
     assert row(text, "`moss`")[4] == "4 mended, 0 broken"
     assert row(text, "`rusty iron`")[4] == "4 mended, 1 broken"
