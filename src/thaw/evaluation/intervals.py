@@ -6,7 +6,6 @@ docs/build/statistics.md tells why these; benchmarks/coverage.py counts how ofte
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
@@ -31,8 +30,8 @@ def numbered(clusters: Groups | None, pictures: int) -> Clusters:
     """(N,) the number of each prediction's cluster; without clusters, each is one of its own."""
     if clusters is None:
         return np.arange(pictures)
-    found: Clusters = pd.factorize(pd.Series(clusters))[0]
-    return found
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(each, len(numbers)) for each in clusters], dtype=np.int64)
 
 
 def spread(influences: Array, clusters: Clusters) -> tuple[float, float]:
