@@ -44,9 +44,9 @@ BANDS = {  # accuracies
     "0.97 to 1": (0.972, 0.976, 0.98, 0.985, 0.99, 0.995),
     "1": (1.0,),
 }
-DRAWS = 200  # of each world, count and band
-OTHERS = 40  # as many for the methods that are slower
-PAIRS = 120
+DRAWS = 60  # of each world, count and band
+OTHERS = 24  # as many for the methods that are slower
+PAIRS = 40
 ALIKE = (0.6, 0.95)  # correlations of what two models see
 COMPARED = ((0.7, 0.7), (0.9, 0.9), (0.98, 0.98), (0.87, 0.95))  # accuracies of two models
 POWER = 2000
@@ -245,7 +245,7 @@ def page(found: Sequence[Cell], both: Sequence[Paired], powers: Mapping[str, flo
     parts = [
         "In percent: the mean over worlds of 2, 5 and 20 classes and over accuracies, and in "
         f"parentheses the lowest and highest of them, {DRAWS} draws each ({PAIRS} of two models; "
-        "a standard error of one is 1.5 and 2). Columns are numbers of test pictures.",
+        "a standard error of one is 3). Columns are numbers of test pictures.",
         "## Intervals that hold the truth, accuracy 0.5 to 1",
         counts_table(COUNTS, lambda name, n: spread(of(name, n, False))),
         "## The same, accuracy 1",
