@@ -67,7 +67,6 @@ class Cell:
     method: str
     draws: int
     shares: Mapping[str, float]  # by score
-    widths: Mapping[str, float]  # of the intervals, medians
 
 
 def thaws(labels: Labels, probabilities: Array) -> Mapping[str, Interval]:
@@ -105,16 +104,11 @@ def covered(world: World, pictures: int, band: str, method: str, draws: int) -> 
     """How often a method's intervals hold the truth."""
     generator = np.random.default_rng((world.classes, pictures))
     known = {skill: truth(world, skill) for skill in skills(world, band)}
-    held, wide = [], []
+    held = []
     for skill in itertools.islice(itertools.cycle(known), draws):
         found = METHODS[method](*world.draw(pictures, skill, generator))
         held.append([holds(found[name], known[skill][name]) for name in TITLES])
-        wide.append([found[name][1] - found[name][0] for name in TITLES])
-    return Cell(
-        *(world.classes, pictures, band, method, draws),
-        by_score(np.mean(held, axis=0)),
-        by_score(np.median(wide, axis=0)),
-    )
+    return Cell(world.classes, pictures, band, method, draws, by_score(np.mean(held, axis=0)))
 
 
 def skills(world: World, band: str) -> list[float]:
