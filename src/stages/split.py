@@ -26,6 +26,11 @@ def look_for_copies(small: Mapping[str, Pixels], content: Mapping[str, str], do:
     paths = [of[each] for each in sorted(of)]  # whatever files are called
     pairs: Pairs = []
     if do != "ignore":
+        if len(paths) > alike.MANY:
+            print(
+                f"note: split.near_duplicates: of more than {alike.MANY:,} pictures, copies that "
+                "were cropped aren't looked for"
+            )
         try:
             found = alike.find(np.stack([small[path] for path in paths]), most(len(paths)))
             for pair in found:

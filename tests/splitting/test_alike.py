@@ -116,3 +116,20 @@ def test_a_chain_of_pictures_alike_is_given_up(
         alike.find(images, largest=6)
     monkeypatch.undo()
     assert len(alike.find(images, largest=13)) >= 11
+
+
+def test_of_many_pictures_whole_copies_are_found(
+    others: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alike, "MANY", COUNT)
+    looked: list[alike._Part] = []
+    coefficients = alike._coefficients
+    monkeypatch.setattr(
+        alike,
+        "_coefficients",
+        lambda flat, part: (looked.append(part), coefficients(flat, part))[1],
+    )
+    images = small([*others, ImageOps.mirror(others[3])])
+    assert len(alike._near(images)) > 0
+    assert {part.side for part in looked} == {1}
+    assert [(pair.one, pair.other) for pair in alike.find(images)] == [(3, COUNT)]

@@ -26,6 +26,7 @@ HOPELESS = 0.6  # correlation with few pixels, below which more won't help
 NEAREST = 6  # others that each picture is compared with
 COEFFICIENTS = 10  # along each side
 BLOCK = 1024  # pictures that are looked through at once
+MANY = 20_000  # pictures, beyond which cropped ones aren't looked for: it would take hours
 SHARED = 0.5  # of the area, at least, when one lies on the other
 SIDES = (0.55, 1.2)  # of the part that one is of the other
 TURNS = (-5.0, 5.0)  # degrees that a whole picture may be turned by, to begin with
@@ -139,12 +140,13 @@ def _near(small: Array) -> set[tuple[int, int]]:
     middle = whole.mean(axis=0)
     spread = whole.std(axis=0)
     spread = spread + 0.1 * spread.mean() + 1e-6
+    parts = PARTS if count <= MANY else [part for part in PARTS if part.side == 1]
     whole = _unit((whole - middle) / spread)
     value = np.full((count, NEAREST), -1, np.float32)
     index = np.full((count, NEAREST), -1)
     for block in track(blocks, "looking for copies", unit="blocks of pictures"):
         flat = _flat(small[block])
-        ours = [_unit((_invariants(_coefficients(flat, part)) - middle) / spread) for part in PARTS]
+        ours = [_unit((_invariants(_coefficients(flat, part)) - middle) / spread) for part in parts]
         for at in range(0, count, 8 * BLOCK):
             those = whole[at : at + 8 * BLOCK]
             best = those @ ours[0].T
