@@ -47,6 +47,7 @@ SOURCES = "\n".join(
         *ROOT.glob("datasets/*.yaml"),
         *ROOT.glob("pretrained/*.yaml"),
         *ROOT.glob("recipes/*.yaml"),
+        *ROOT.glob(".github/workflows/*.yml"),
         *ROOT.glob("requirements*.txt"),
         ROOT / "Makefile",
         ROOT / "tests/networks/test_backbones.py",
