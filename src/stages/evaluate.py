@@ -106,7 +106,11 @@ def main() -> None:
     for model, shares in found["test"].items():
         write_curves(model, labels["test"], shares, classes, positive)
     confusions = [
-        plots.Matrix(title.capitalize(), np.array(tested.confusion[model]), classes)
+        plots.Matrix(
+            title.capitalize(),
+            metrics.confusion(labels["test"], found["test"][model].argmax(axis=1), len(classes)),
+            classes,
+        )
         for model, title in tested.compared.items()
     ]
     plots.confusion_matrices(confusions, workspace.PLOTS / "confusion.png")

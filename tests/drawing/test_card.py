@@ -1,16 +1,19 @@
 """The model card's figures and what it says of them."""
 
+import numpy as np
 import pytest
 from scipy.stats import norm
 
 from thaw.drawing import card
 from thaw.drawing.card import Share
+from thaw.evaluation import metrics
 
 CONFUSION = [[6, 2], [1, 9]]  # of moss and rust
 
 
 def test_recall_and_precision_of_each_class() -> None:
-    moss, rust, ivy = card.by_class([[6, 2, 0], [1, 9, 0], [0, 0, 0]], ["moss", "rust", "ivy"])
+    cells = [(0, 0, 6), (0, 1, 2), (1, 0, 1), (1, 1, 9)]
+    moss, rust, ivy = card.by_class(cells, ["moss", "rust", "ivy"])
     assert (moss.pictures, moss.recall, moss.precision) == (8, Share(6, 8), Share(6, 7))
     assert (rust.pictures, rust.recall, rust.precision) == (10, Share(9, 10), Share(9, 11))
     assert (ivy.pictures, ivy.recall, ivy.precision) == (0, Share(0, 0), Share(0, 0))
@@ -30,7 +33,8 @@ def test_a_share_is_written_in_percent() -> None:
 
 
 def limits(confusion: list[list[int]], groups: dict[str, dict[str, float]]) -> str:
-    scores = card.by_class(confusion, ["moss", "rust"])
+    cells = metrics.cells(np.array(confusion))
+    scores = card.by_class(cells, ["moss", "rust"])
     return "\n".join(card.limits(scores, card.by_subgroup(groups), 0.021, 160, "crop"))
 
 

@@ -105,6 +105,14 @@ def test_single_precision_raises_no_warning(classes: int):
     assert found == pytest.approx(metrics.scores(labels, probabilities), rel=1e-5)
 
 
+def test_cells_of_a_confusion_matrix_are_those_that_hold_pictures():
+    assert metrics.cells(np.array([[5, 0, 2], [0, 0, 0], [1, 0, 0]])) == [
+        (0, 0, 5),
+        (0, 2, 2),
+        (2, 0, 1),
+    ]
+
+
 def test_confusion_has_actual_down_and_every_class():
     found = metrics.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
     assert found.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]

@@ -1,5 +1,6 @@
 """A model card: what a model is, was made from, can do and can't."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import jinja2
 
 from thaw.drawing.markdown import code
 from thaw.evaluation import intervals
+from thaw.evaluation.record import Cells
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 FEW = 30  # pictures of a class or subgroup
@@ -44,15 +46,17 @@ class ClassScore:
     precision: Share  # of the pictures predicted as the class, those of it
 
 
-def by_class(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[ClassScore]:
-    """A score a class, from the confusion matrix, whose rows are the actual classes."""
-    found = []
-    for place, name in enumerate(classes):
-        actual = sum(confusion[place])
-        predicted = sum(row[place] for row in confusion)
-        right = confusion[place][place]
-        found.append(ClassScore(name, actual, Share(right, actual), Share(right, predicted)))
-    return found
+def by_class(confusion: Cells, classes: Sequence[str]) -> list[ClassScore]:
+    """A score a class, from the cells of a confusion matrix."""
+    actual, predicted, right = Counter[int](), Counter[int](), Counter[int]()
+    for row, column, count in confusion:
+        actual[row] += count
+        predicted[column] += count
+        right[row] += count if row == column else 0
+    return [
+        ClassScore(name, actual[at], Share(right[at], actual[at]), Share(right[at], predicted[at]))
+        for at, name in enumerate(classes)
+    ]
 
 
 def by_subgroup(groups: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Share]]:

@@ -58,7 +58,7 @@ def evaluate(
             for kind, order in orders.items()
         },
         {
-            name: metrics.confusion(labels, shares.argmax(axis=1), len(classes)).tolist()
+            name: metrics.cells(metrics.confusion(labels, shares.argmax(axis=1), len(classes)))
             for name, shares in found.items()
         },
     )

@@ -29,6 +29,13 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int
     return table
 
 
+def cells(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """What isn't empty of a confusion matrix: actual class, predicted class, pictures."""
+    actual, predicted = np.nonzero(confusion)
+    counts = confusion[actual, predicted]
+    return list(zip(actual.tolist(), predicted.tolist(), counts.tolist(), strict=True))
+
+
 def roc_curve(truth: NDArray[np.bool_], scores: Array) -> tuple[Array, Array, Array]:
     """False positive rate, true positive rate and threshold, each (points,)."""
     fpr, tpr, thresholds = sk.roc_curve(truth, scores)

@@ -100,6 +100,10 @@ class Comparison:
         return self.p_value >= LEVEL
 
 
+# A confusion matrix where it isn't empty: numbers of actual and predicted class, and of pictures.
+Cells = Sequence[tuple[int, int, int]]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What the test pictures say of both models; each mapping is by `COMPARED`."""
@@ -112,7 +116,7 @@ class Evaluation:
     intervals: Mapping[str, Intervals]  # 95 %
     fine_tuning: Comparison
     groups: Mapping[str, Mapping[str, Groups]]  # by label and by subgroup
-    confusion: Mapping[str, Sequence[Sequence[int]]]  # rows of actual classes
+    confusion: Mapping[str, Cells]
 
     @property
     def compared(self) -> Mapping[str, str]:
