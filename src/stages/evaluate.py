@@ -139,9 +139,15 @@ def write_predictions(
     classes: list[str], rows: pd.DataFrame, found: dict[str, metrics.Array]
 ) -> None:
     """Write data/predictions.csv: what both models say of every test picture."""
-    table = rows[["path", "label", "subgroup"]]
-    for name, shares in found.items():
-        columns = [f"{name}_{label}" for label in classes]
-        rounded = [[float(f"{share:.6g}") for share in row] for row in shares]
-        table = table.join(pd.DataFrame(rounded, table.index, columns))
-    write_csv(workspace.PREDICTIONS, [*table.columns], table.itertuples(index=False, name=None))
+    names = ("path", "label", "subgroup")
+    columns = [*names, *(f"{name}_{label}" for name in found for label in classes)]
+    known = rows[[*names]].itertuples(index=False, name=None)
+    shares = np.hstack([*found.values()])
+    lines = ((*cells, *map(six_digits, each)) for cells, each in zip(known, shares, strict=True))
+    write_csv(workspace.PREDICTIONS, columns, lines)
+
+
+def six_digits(share: float) -> str:
+    """As Python writes a number of six digits."""
+    text = f"{share:.6g}"
+    return f"{text}.0" if text in ("0", "1") else text
