@@ -9,6 +9,10 @@
 # make compare      experiments side by side: [BASE=main] [NAMES="vgg16-adam codes-svm"]
 # make report       runs beside main's, for a pull request, in report/: [BASE=main] [HEAD="a b"]
 #                   [PICTURES=no], which shows none of the dataset
+# make folds        every picture predicted by a model that didn't see it, the test set untouched:
+#                   [K=5] [REPEATS=1] [FINE_TUNE=1]
+# make gate         one word: is this better than BASE, no worse, worse? [BASE=main] [MARGIN=0.5]
+#                   [SCORE=accuracy] [TEST=1] [ALLOW=unsure]
 # make watch        the learning curves in the terminal, while dvc repro runs in another
 # make page         the current run as one HTML file that fetches nothing: page/index.html
 # make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
@@ -29,8 +33,8 @@
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
-.PHONY: repro test quick lint own undo compare report watch page demo export probe lr recipes recipe \
-	bench bench-quick venv venv-dev venv-demo lock clean help
+.PHONY: repro test quick lint own undo compare report folds gate watch page demo export probe lr \
+	recipes recipe bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
 # The variables above are taken from make's own command line alone: make brings some along (AS), and
@@ -41,14 +45,16 @@ override define newline
 
 endef
 override quote = '$(subst ','\'',$(subst $(newline), ,$1))'
-# As one word; after an option's name; each of its words by itself, alone and after `--`.
+# As one word; after an option's name; as an option alone, but for 0; each of its words by itself,
+# alone and after `--`.
 override given = $(if $(filter command,$(origin $1)),$(if $(value $1),$(call quote,$(value $1))))
 override option = $(if $(call given,$2),$1=$(call given,$2))
+override flag = $(if $(filter-out '0' '',$(call given,$2)),$1)
 override listed = $(if $(call given,$1),$(foreach word,$(value $1),$(call quote,$(word))))
 override each = $(if $(call given,$1),-- $(call listed,$1))
 
 # No command sees these variables, make's own, or those that would send Python or pip elsewhere.
-unexport AS BASE FORMATS HEAD NAME NAMES PICTURES PORT SET SOURCE
+unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST
 unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
 unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
@@ -86,6 +92,16 @@ compare: venv
 report: venv
 	@python src report $(call option,--pictures,PICTURES) \
 		-- $(or $(call given,BASE),main) $(call listed,HEAD)
+
+folds: venv
+	@dvc repro --quiet extract_features
+	@python src folds $(call option,--k,K) $(call option,--repeats,REPEATS) \
+		$(call flag,--fine-tune,FINE_TUNE)
+
+# Of its exit codes make knows two: 0 and others.
+gate: venv
+	@python src gate $(call option,--base,BASE) $(call option,--margin,MARGIN) \
+		$(call option,--score,SCORE) $(call flag,--test,TEST) $(call option,--allow,ALLOW)
 
 # Of an experiment that runs in a copy: python src watch --experiment
 watch: venv

@@ -42,6 +42,8 @@ COMMANDS = (
     "predict",
     "compare",
     "report",
+    "folds",
+    "gate",
     "page",
     "watch",
     "probe",

@@ -6,6 +6,7 @@ pictures.
 
 import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,8 @@ def main() -> None:
     plots.learning_curves(
         pd.concat([before, after]), starts, workspace.PLOTS / "learning_curves.png"
     )
-    write_predictions(classes, rows["test"], found["test"])
+    for part, path in (("test", workspace.PREDICTIONS), ("validation", workspace.VALIDATION)):
+        write_predictions(path, classes, rows[part], found[part])
     gallery.draw(
         gallery.Source(
             workspace.IMAGES,
@@ -136,15 +138,15 @@ def main() -> None:
 
 
 def write_predictions(
-    classes: list[str], rows: pd.DataFrame, found: dict[str, metrics.Array]
+    path: Path, classes: list[str], rows: pd.DataFrame, found: dict[str, metrics.Array]
 ) -> None:
-    """Write data/predictions.csv: what both models say of every test picture."""
+    """Write what both models say of every picture of a part."""
     names = ("path", "label", "subgroup")
     columns = [*names, *(f"{name}_{label}" for name in found for label in classes)]
     known = rows[[*names]].itertuples(index=False, name=None)
     shares = np.hstack([*found.values()])
     lines = ((*cells, *map(six_digits, each)) for cells, each in zip(known, shares, strict=True))
-    write_csv(workspace.PREDICTIONS, columns, lines)
+    write_csv(path, columns, lines)
 
 
 def six_digits(share: float) -> str:

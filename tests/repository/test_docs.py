@@ -23,6 +23,7 @@ from thaw.datasets import catalogue
 from thaw.files import catalogues
 from thaw.networks import backbones
 from thaw.pretrained import weights
+from thaw.review import folds
 from thaw.training import classifiers
 
 README = ROOT / "README.md"
@@ -191,7 +192,9 @@ def check_command(command: str) -> None:
 def check_path(path: str) -> None:
     bare = path.rstrip("/")
     ignored = re.findall(r"^/(.+)/$", text(ROOT / ".gitignore"), re.MULTILINE)
-    made = any(f"{each}/".startswith(f"{bare}/") for each in (*outputs(), ".dvc/cache"))
+    by_folds = map(str, (folds.RESULT, folds.PREDICTIONS))  # no stage's, and kept by Git
+    known = (*outputs(), *by_folds, ".dvc/cache")
+    made = any(f"{each}/".startswith(f"{bare}/") for each in known)
     in_ignored = any(f"{bare}/".startswith(f"{each}/") for each in ignored)
     assert made or in_ignored or any(ROOT.glob(bare)), f"{path} is not there"
 

@@ -15,7 +15,7 @@ from places import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE.replace("\\\n", ""), re.M)[1].split()
-GIVEN = re.search(r"^unexport (AS .*)$", MAKEFILE, re.M)[1].split()
+GIVEN = re.search(r"^unexport (ALLOW .*)$", MAKEFILE, re.M)[1].split()
 # Besides those, what a command must not see.
 KEPT = (
     "CDPATH",
@@ -92,6 +92,14 @@ ARRIVES = {
     ("report", "PICTURES"): lambda value: ["src", "report", f"--pictures={value}", "--", "main"],
     ("compare", "BASE"): lambda value: ["src", "compare", f"--base={value}"],
     ("compare", "NAMES"): lambda value: ["src", "compare", "--", *value.split()],
+    ("folds", "K"): lambda value: ["src", "folds", f"--k={value}"],
+    ("folds", "REPEATS"): lambda value: ["src", "folds", f"--repeats={value}"],
+    ("folds", "FINE_TUNE"): lambda _: ["src", "folds", "--fine-tune"],
+    ("gate", "BASE"): lambda value: ["src", "gate", f"--base={value}"],
+    ("gate", "MARGIN"): lambda value: ["src", "gate", f"--margin={value}"],
+    ("gate", "SCORE"): lambda value: ["src", "gate", f"--score={value}"],
+    ("gate", "TEST"): lambda _: ["src", "gate", "--test"],
+    ("gate", "ALLOW"): lambda value: ["src", "gate", f"--allow={value}"],
     ("export", "FORMATS"): lambda value: ["src", "export", "--", *value.split()],
     ("demo", "PORT"): lambda value: ["src", "demo", f"--port={value}"],
     ("bench", "SOURCE"): lambda value: ["benchmarks/bench.py", f"--source={value}"],
@@ -104,7 +112,8 @@ ARRIVES = {
 
 @pytest.mark.parametrize(("target", "name"), ARRIVES)
 def test_a_variable_arrives_as_it_was_given(folder: Folder, target: str, name: str) -> None:
-    _, call, *_ = folder.make(target, f"{name}={ALL_OF_IT}")
+    calls = folder.make(target, f"{name}={ALL_OF_IT}")
+    call = next(call for call in calls if call[0] == "python")
     assert call == ["python", *ARRIVES[target, name](ALL_OF_IT)]
     assert not folder.seen() & {*GIVEN, *KEPT}
 
@@ -116,6 +125,11 @@ def test_several_variables(folder: Folder) -> None:
     assert call == ["python", "src", "compare", "--base=a", "--", "b", "c"]
     _, call = folder.make("report", "BASE=a", "HEAD=b  c", "PICTURES=no")
     assert call == ["python", "src", "report", "--pictures=no", "--", "a", "b", "c"]
+
+
+def test_a_flag_is_off_at_0(folder: Folder) -> None:
+    assert folder.make("gate", "TEST=0")[-1] == ["python", "src", "gate"]
+    assert folder.make("folds", "FINE_TUNE=")[-1] == ["python", "src", "folds"]
 
 
 def test_an_end_of_a_line_is_a_blank(folder: Folder) -> None:
@@ -153,7 +167,7 @@ def test_what_make_brings_along_is_not_given(folder: Folder) -> None:
 
 
 def test_one_scheme_for_all_variables() -> None:
-    used = re.findall(r"\$\(call (?:given|each|listed|option,[-\w]+),(\w+)\)", MAKEFILE)
+    used = re.findall(r"\$\(call (?:given|each|listed|(?:option|flag),[-\w]+),(\w+)\)", MAKEFILE)
     assert sorted(set(used)) == GIVEN
     assert {name for _, name in ARRIVES} == set(GIVEN)
     assert re.findall(rf"\$[({{](?:{'|'.join(GIVEN)})[)}}]", MAKEFILE) == []
@@ -184,7 +198,7 @@ def test_help_names_all_targets_and_variables() -> None:
     assert sorted(re.findall(r"^make ([\w-]+)  +\S", printed, re.M)) == sorted(
         {*TARGETS} - {"help"}
     )
-    assert set(re.findall(r"([A-Z]{2,})=", printed)) == set(GIVEN)
+    assert set(re.findall(r"([A-Z_]+)=", printed)) == set(GIVEN)
 
 
 VENV = ("requirements.txt", "requirements-recipes.txt", "requirements-dev.txt")

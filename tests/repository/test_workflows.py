@@ -64,7 +64,7 @@ def test_both_platforms_run_the_same() -> None:
     github = [step["run"] for path in GITHUB for step in steps(path) if "run" in step]
     gitlab = [line for job in gitlab_jobs().values() for line in job["script"]]
     assert sorted(made(github)) == sorted(made(gitlab))
-    assert made(gitlab) == ["make test", "make venv", "make repro", "make report"]
+    assert made(gitlab) == ["make test", "make venv", "make repro", "make report", "make gate"]
 
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.stem)

@@ -45,7 +45,8 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     listed = [(path, label, "", "") for path, label, *_ in rows]
     write_csv(root / "data/dataset/labels.csv", ("path", "label", "part", "subgroup"), listed)
     columns = [f"{name}_{label}" for name in tables for label in CLASSES]
-    write_csv(root / "data/predictions.csv", ("path", "label", "subgroup", *columns), rows)
+    for name in ("predictions", "validation_predictions"):
+        write_csv(root / f"data/{name}.csv", ("path", "label", "subgroup", *columns), rows)
     scores = {name: metrics.scores(labels, shares) for name, shares in tables.items()}
     parts = pd.DataFrame({"label": [CLASSES[label] for label in labels], "subgroup": ""})
     tested = comparison.evaluate(

@@ -1,0 +1,111 @@
+"""`python src folds` on a small run, and how it trains a head."""
+
+import contextlib
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from commands import folds as command
+from repository import Finished, Repository
+from thaw.files import tables
+from thaw.review import folds
+from thaw.review.revisions import WORKSPACE, opened
+from thaw.training import loop
+from thaw.training.choosing import Selection
+from thaw.training.views import Views
+
+
+@pytest.fixture(scope="module")
+def repository(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return finished.repository.copy(tmp_path_factory.mktemp("folds"))
+
+
+def test_each_picture_but_those_to_test_on_is_predicted_once(repository: Repository) -> None:
+    split = tables.read(repository.path / "data/split.csv")
+    for path in split["path"][split["split"] == "test"]:
+        (repository.path / "data/dataset/images" / path).unlink()
+    told = repository.command("folds", "--k", "3")
+    assert "3 folds: each of" in told
+    assert max(map(len, told.splitlines())) <= 100
+    table = tables.read(repository.path / folds.PREDICTIONS)
+    known = split[split["split"] != "test"]
+    assert sorted(table["path"]) == sorted(known["path"])
+    assert set(table["fold"]) == {"1", "2", "3"}
+    for _, tied in table.groupby("cluster")["fold"]:
+        assert tied.nunique() == 1
+    result = json.loads((repository.path / folds.RESULT).read_text())
+    assert 0.5 < result["head"]["scores"]["accuracy"]["together"] <= 1
+    with contextlib.chdir(repository.path), opened(WORKSPACE) as now:
+        assert folds.read(now) is not None
+
+
+def test_a_run_goes_on_and_gives_the_same(repository: Repository) -> None:
+    before = (repository.path / folds.PREDICTIONS).read_bytes()
+    kept = sorted((repository.path / command.KEPT).glob("*/3-folds-1-*.npz"))
+    assert len(kept) == 3
+    kept[1].unlink()
+    told = repository.command("folds", "--k", "3")
+    assert told.count("of an earlier run") == 2
+    assert (repository.path / folds.PREDICTIONS).read_bytes() == before
+
+
+def test_fine_tuning_too(repository: Repository) -> None:
+    told = repository.command("folds", "--k", "2", "--fine-tune")
+    assert "fine-tuned" in told
+    result = json.loads((repository.path / folds.RESULT).read_text())
+    assert folds.models(result) == ["head", "fine_tuned"]
+    assert result["fine_tuning"]["mended"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "sentence"),
+    [
+        ({}, ["--k", "1"], "--k: 1: give a whole number from 2"),
+        ({}, ["--k", "99"], "--k 99: the class "),
+        ({"image_size": 48}, [], "data/features was made before these changed in params.yaml: im"),
+        ({"fine_tune_at": None}, ["--fine-tune"], "params.yaml: fine_tune_at: null: nothing is f"),
+        ({"head.epochs": 0}, [], "params.yaml: head.epochs: 0: the head isn't trained by itself;"),
+    ],
+)
+def test_what_can_not_be_is_a_sentence(
+    repository: Repository, change: dict[str, object], words: list[str], sentence: str
+) -> None:
+    params = repository.path / "params.yaml"
+    before = params.read_text()
+    repository.edit(change)
+    told = repository.command("folds", *words, code=1)
+    params.write_text(before)
+    assert told.splitlines()[-1].startswith(f"error: {sentence}")
+
+
+def test_without_a_cache_it_says_what_to_run(repository: Repository) -> None:
+    features = repository.path / "data/features"
+    features.rename(features.with_name("gone"))
+    told = repository.command("folds", code=1)
+    features.with_name("gone").rename(features)
+    assert told.startswith("error: data/features is missing; run `make folds`, or `dvc repro ")
+
+
+def views(seed: int | None = None) -> Views:
+    random = np.random.default_rng(3)
+    features = random.normal(size=(50, 1, 6)).astype(np.float32)
+    labels = (features[:, 0, 0] > 0.2).astype(np.int64)
+    return Views(lambda rows, turns: features[rows, turns], labels, batch_size=8, seed=seed)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_many_steps_at_once_are_the_same_steps(ema: float) -> None:
+    how = loop.Optimization("adamw", 0.01, "cosine", 4, ema=ema)
+    found = []
+    for kind in (keras.Model, command.Quick):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((6,))
+        model = kind(inputs, keras.layers.Dense(1)(inputs))
+        fitted = loop.fit(model, views(1), views(), how, selection=Selection("loss", None))
+        found.append((fitted, model.get_weights()))
+    assert np.allclose(found[0][0].rows, found[1][0].rows, rtol=1e-4)
+    assert found[0][0].taken == found[1][0].taken
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        assert np.allclose(one, other, rtol=1e-4)
