@@ -26,6 +26,7 @@ def test_each_picture_but_those_to_test_on_is_predicted_once(repository: Reposit
     split = tables.read(repository.path / "data/split.csv")
     for path in split["path"][split["split"] == "test"]:
         (repository.path / "data/dataset/images" / path).unlink()
+    repository.edit({"head.epochs": 40, "head.learning_rate": 0.02})  # few pictures, many steps
     told = repository.command("folds", "--k", "3")
     assert "3 folds: each of" in told
     assert max(map(len, told.splitlines())) <= 100
@@ -36,7 +37,7 @@ def test_each_picture_but_those_to_test_on_is_predicted_once(repository: Reposit
     for _, tied in table.groupby("cluster")["fold"]:
         assert tied.nunique() == 1
     result = json.loads((repository.path / folds.RESULT).read_text())
-    assert 0.5 < result["head"]["scores"]["accuracy"]["together"] <= 1
+    assert 0.7 < result["head"]["scores"]["accuracy"]["together"] <= 1
     with contextlib.chdir(repository.path), opened(WORKSPACE) as now:
         assert folds.read(now) is not None
 
