@@ -26,7 +26,7 @@ from thaw.files import tables
 from thaw.files.serialize import write_text
 from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
-from thaw.review import pages, reports
+from thaw.review import folds, pages, reports
 from thaw.review.revisions import WORKSPACE, Revision, opened
 
 PAGE = Path("page/index.html")
@@ -222,6 +222,12 @@ def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]
     ]
 
 
+def by_folds(now: Revision) -> str:
+    """What folds of the present parameters found; empty where there are none."""
+    found = folds.read(now)
+    return folds.text(found.result) if found else ""
+
+
 def write(now: Revision, given: argparse.Namespace) -> None:
     params = workspace.read_params()
     dataset = workspace.read_dataset()
@@ -271,6 +277,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
             for kind, title in GROUPS.items()
             if len(groups[kind]["head"]) > 1
         ],
+        "folds": by_folds(now),
         "charts": drawn,
         "classes": classes,
         "confusion": [

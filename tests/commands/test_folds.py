@@ -27,7 +27,7 @@ def test_each_picture_but_those_to_test_on_is_predicted_once(repository: Reposit
     for path in split["path"][split["split"] == "test"]:
         (repository.path / "data/dataset/images" / path).unlink()
     repository.edit({"head.epochs": 40, "head.learning_rate": 0.02})  # few pictures, many steps
-    told = repository.command("folds", "--k", "3")
+    told = repository.python("src", "folds", "--k", "3")
     assert "3 folds: each of" in told
     assert max(map(len, told.splitlines())) <= 100
     table = tables.read(repository.path / folds.PREDICTIONS)
@@ -47,13 +47,13 @@ def test_a_run_goes_on_and_gives_the_same(repository: Repository) -> None:
     kept = sorted((repository.path / command.KEPT).glob("*/3-folds-1-*.npz"))
     assert len(kept) == 3
     kept[1].unlink()
-    told = repository.command("folds", "--k", "3")
+    told = repository.python("src", "folds", "--k", "3")
     assert told.count("of an earlier run") == 2
     assert (repository.path / folds.PREDICTIONS).read_bytes() == before
 
 
 def test_fine_tuning_too(repository: Repository) -> None:
-    told = repository.command("folds", "--k", "2", "--fine-tune")
+    told = repository.python("src", "folds", "--k", "2", "--fine-tune")
     assert "fine-tuned" in told
     result = json.loads((repository.path / folds.RESULT).read_text())
     assert folds.models(result) == ["head", "fine_tuned"]

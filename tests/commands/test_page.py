@@ -224,6 +224,19 @@ def test_no_more_pictures_than_asked_and_no_tensorflow_without_heat_maps(
     assert repository.run("git", "status", "--porcelain") == ""
 
 
+def test_folds_are_shown_where_they_are_of_the_present_parameters(
+    repository: Repository, tmp_path: Path
+) -> None:
+    other = repository.copy(tmp_path)
+    other.python("src", "folds", "--k", "2")  # here TensorFlow runs already
+    page_of(other, "--heat-maps", "0")
+    shown = (other.path / "page/index.html").read_text(encoding="utf-8")
+    assert "2 folds: each of" in shown
+    other.edit({"head.dropout": 0.5})
+    page_of(other, "--heat-maps", "0")
+    assert "2 folds: each of" not in (other.path / "page/index.html").read_text(encoding="utf-8")
+
+
 def test_parameters_that_changed_since_are_told(
     repository: Repository, file: Path, browser: Browser
 ) -> None:
