@@ -122,7 +122,8 @@ class Revision:
         for dependency in self.repo.index.deps:
             if isinstance(dependency, ParamsDependency):
                 for names in dependency.workspace_status().values():
-                    found |= set(names)
+                    # DVC names the parameters that changed; of a stage that never ran, it says new.
+                    found |= set(dependency.params if isinstance(names, str) else names)
         return sorted(found)
 
     def _missing(self, path: Path) -> str:
