@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import io
+import logging
 import math
 import shutil
 import sys
@@ -54,6 +55,7 @@ from thaw.training import batches, classifiers, heads, loop
 from thaw.training.choosing import Selection
 from thaw.training.views import Reader, Views, from_cache, from_pictures, together
 
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns where each fold has its model
 KEPT = workspace.UNFINISHED / "folds"
 BEFORE = ("download", "weights", "split", "freeze", "extract_features")  # what makes the cache
 IN_MEMORY = 2**29  # bytes: what the head reads is read once where it is no more
