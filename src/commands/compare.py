@@ -75,7 +75,8 @@ def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing
     difference = differences.compare(pair.labels, pair.before, pair.after)
     note = "identical" if reports.identical(pair) else ""
     pictures = len(pair.labels)
-    other = second.predictions is None or pictures < len(second.predictions.labels)
+    all_of = [len(each.predictions.labels) for each in (first, second) if each.predictions]
+    other = any(pictures < each for each in all_of)
     return comparing.Row(run.name, changed, found, difference, note, pictures if other else None)
 
 

@@ -64,7 +64,6 @@ def test_fine_tuning_too(repository: Repository) -> None:
     ("change", "words", "sentence"),
     [
         ({}, ["--k", "1"], "--k: 1: give a whole number from 2"),
-        ({}, ["--k", "99"], "--k 99: the class "),
         ({"image_size": 48}, [], "data/features was made before these changed in params.yaml: im"),
         ({"fine_tune_at": None}, ["--fine-tune"], "params.yaml: fine_tune_at: null: nothing is f"),
         ({"head.epochs": 0}, [], "params.yaml: head.epochs: 0: the head isn't trained by itself;"),
@@ -79,6 +78,11 @@ def test_what_can_not_be_is_a_sentence(
     told = repository.command("folds", *words, code=1)
     params.write_text(before)
     assert told.splitlines()[-1].startswith(f"error: {sentence}")
+
+
+def test_more_folds_than_a_class_has_pictures_are_refused(repository: Repository) -> None:
+    told = repository.python("src", "folds", "--k", "99", code=1)
+    assert told.splitlines()[-1].startswith("error: --k 99: the class ")
 
 
 def test_without_a_cache_it_says_what_to_run(repository: Repository) -> None:

@@ -24,7 +24,7 @@ class Row:
     accuracy: Mapping[str, Mapping[str, float]]  # by `PARTS` and model; what is missing is left out
     difference: Comparison | None = None  # of what the runs result in, on the test pictures
     note: str = ""  # stands in place of a difference in the tables for people
-    pictures: int | None = None  # that both have; None where they are all of its test pictures
+    pictures: int | None = None  # that both have; None where they are all test pictures of both
 
     def cell(self, part: str, model: str) -> str:
         """An accuracy in percent."""
