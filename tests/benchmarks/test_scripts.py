@@ -218,11 +218,11 @@ def test_recipes_go_on_where_they_were(
         assert trained == expected
     one, two = json.loads((results / "recipes-folder.json").read_text())["runs"]
     assert (one["fold"], two["fold"]) == (0, 1)
-    # Of 40 pictures 8 are held out, and 2 of them test.
+    # Of 40 pictures 12 are held out, and 6 of them test.
     assert [len(each["right"][m]) for each in (one, two) for m in judging.MODELS] == [17] * 4
-    assert [len(paths) for paths in read] == [38] * 4
+    assert [len(paths) for paths in read] == [34] * 4
     assert len({*map(frozenset, read)}) == 1
-    assert "2 test pictures were set aside" in (results / "recipes-folder.md").read_text()
+    assert "6 test pictures were set aside" in (results / "recipes-folder.md").read_text()
 
 
 def test_sweep_writes_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
