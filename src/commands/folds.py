@@ -31,7 +31,6 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import tensorflow as tf
-from dvc.dependency import ParamsDependency
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -125,17 +124,10 @@ def check(now: Revision, params: Params, given: argparse.Namespace) -> cache.Fac
         raise ThawError(
             f"{workspace.FEATURES} is missing; run `make folds`, or `dvc repro extract_features`"
         )
-    changed: set[str] = set()
-    for stage in now.repo.index.stages:
-        if getattr(stage, "name", "") in BEFORE:
-            for dependency in stage.deps:
-                if isinstance(dependency, ParamsDependency):
-                    for names in dependency.workspace_status().values():
-                        changed |= set(names)
-    if changed:
+    if changed := now.stale(BEFORE):
         raise ThawError(
             f"{workspace.FEATURES} was made before these changed in params.yaml: "
-            f"{shortlist(sorted(changed))}; run `make folds`, or `dvc repro extract_features`"
+            f"{shortlist(changed)}; run `make folds`, or `dvc repro extract_features`"
         )
     if given.fine_tune and params.fine_tune_at is None:
         raise ThawError(

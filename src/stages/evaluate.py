@@ -6,7 +6,6 @@ pictures.
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ import workspace
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
-from thaw.evaluation import comparison, metrics, record
+from thaw.evaluation import comparison, metrics, predictions, record
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
@@ -120,7 +119,8 @@ def main() -> None:
         pd.concat([before, after]), starts, workspace.PLOTS / "learning_curves.png"
     )
     for part, path in (("test", workspace.PREDICTIONS), ("validation", workspace.VALIDATION)):
-        write_predictions(path, classes, rows[part], found[part])
+        about = rows[part][["path", "label", "subgroup"]]
+        predictions.write(path, about, classes, found[part])
     gallery.draw(
         gallery.Source(
             workspace.IMAGES,
@@ -135,21 +135,3 @@ def main() -> None:
         found["test"]["fine_tuned"],
         workspace.PLOTS / "pictures",
     )
-
-
-def write_predictions(
-    path: Path, classes: list[str], rows: pd.DataFrame, found: dict[str, metrics.Array]
-) -> None:
-    """Write what both models say of every picture of a part."""
-    names = ("path", "label", "subgroup")
-    columns = [*names, *(f"{name}_{label}" for name in found for label in classes)]
-    known = rows[[*names]].itertuples(index=False, name=None)
-    shares = np.hstack([*found.values()])
-    lines = ((*cells, *map(six_digits, each)) for cells, each in zip(known, shares, strict=True))
-    write_csv(path, columns, lines)
-
-
-def six_digits(share: float) -> str:
-    """As Python writes a number of six digits."""
-    text = f"{share:.6g}"
-    return f"{text}.0" if text in ("0", "1") else text

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from helpers import mutated, picture
+from runs import mobilenet
 from thaw.core import cores
 from thaw.core.errors import ThawError
 from thaw.features import cache
@@ -45,12 +46,7 @@ def facts(bottleneck: str = "pooled", augmentation: Augmentation = FLIPS) -> cac
 
 @pytest.fixture(scope="module")
 def base() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    network = backbones.build("MobileNetV2", SIZE)
-    for layer in network.layers:  # else what random weights give is too small for float16
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2, seed=0))
-    return network
+    return mobilenet(SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,3 @@ def test_of_many_classes_empty_cells_are_left_out(
             rows = list(csv.DictReader(file))
     assert len(rows) == cells
     assert {"actual": "class 0", "predicted": "class 1", "pictures": "1"} in rows
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, 0.5, 1e-5, 1.23456789e-7, 0.99999999, 0.000123456])
-def test_shares_are_written_as_python_writes_six_digits(share: float) -> None:
-    assert evaluate.six_digits(share) == repr(float(f"{share:.6g}"))

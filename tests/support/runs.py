@@ -82,3 +82,13 @@ class Run:
 
     def metrics(self, name: str) -> dict[str, float]:
         return json.loads((self.folder / f"metrics/{name}.json").read_text(encoding="utf-8"))
+
+
+def mobilenet(size: int) -> keras.Model:
+    """MobileNetV2 of random weights, for pictures of that size."""
+    keras.utils.set_random_seed(0)
+    network = backbones.build("MobileNetV2", size)
+    for layer in network.layers:  # else what random weights give is too small for float16
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2, seed=0))
+    return network

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers import picture
+from runs import mobilenet
 from thaw.features import cache
 from thaw.networks import backbones, freezing, onnx_export
 from thaw.pictures import sessions
@@ -39,12 +40,7 @@ class Made:
 @pytest.fixture(scope="module")
 def base() -> keras.Model:
     """The first third of MobileNetV2, which has blocks below the cached layer and above."""
-    keras.utils.set_random_seed(0)
-    network = backbones.build("MobileNetV2", SIZE)
-    for layer in network.layers:  # else what random weights give is too small for float16
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.beta.assign(keras.random.normal(layer.beta.shape, stddev=0.2, seed=0))
-    return backbones.cut(network, "block_5_add")
+    return backbones.cut(mobilenet(SIZE), "block_5_add")
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from thaw.core.errors import ThawError, shortlist, some
 from thaw.drawing import summary
-from thaw.evaluation import influence, intervals
+from thaw.evaluation import influence, intervals, predictions
 from thaw.evaluation.record import COMPARED, TITLES, Comparison
 from thaw.files import dialects, tables
 from thaw.files.arrays import forget
-from thaw.files.serialize import write_csv, write_json
+from thaw.files.serialize import write_json
 from thaw.review import recipes
 from thaw.review.revisions import Revision
 
@@ -323,15 +323,7 @@ def models(result: Mapping[str, Any]) -> list[str]:
 
 def write(found: Folds) -> None:
     """Write both files."""
-    columns = [f"{model}_{name}" for model in found.probabilities for name in found.classes]
-    shares = np.concatenate([*found.probabilities.values()], axis=1)
-    rows = [
-        (*about, *(float(f"{share:.6g}") for share in own))
-        for about, own in zip(
-            found.table[[*ABOUT]].itertuples(index=False, name=None), shares.tolist(), strict=True
-        )
-    ]
-    write_csv(PREDICTIONS, (*ABOUT, *columns), rows)
+    predictions.write(PREDICTIONS, found.table[[*ABOUT]], found.classes, found.probabilities)
     noted = hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest()
     write_json(RESULT, {**found.result, "predictions": noted})
 

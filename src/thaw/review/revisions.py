@@ -3,7 +3,7 @@
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,11 +116,16 @@ class Revision:
                     found.setdefault(str(each.def_path), []).append(stage.name)
         return found
 
-    def stale(self) -> list[str]:
-        """The parameters that changed after the stages that read them ran."""
+    def stale(self, stages: Container[str] | None = None) -> list[str]:
+        """The parameters that changed after the stages that read them ran.
+
+        Args:
+            stages: of which; None for all.
+        """
         found: set[str] = set()
         for dependency in self.repo.index.deps:
-            if isinstance(dependency, ParamsDependency):
+            wanted = stages is None or dependency.stage.name in stages
+            if wanted and isinstance(dependency, ParamsDependency):
                 for names in dependency.workspace_status().values():
                     # DVC names the parameters that changed; of a stage that never ran, it says new.
                     found |= set(dependency.params if isinstance(names, str) else names)
