@@ -35,6 +35,7 @@ STAGES = (  # in the order in which `dvc repro` runs them
     "extract_features",
     "train_head",
     "fine_tune",
+    "decide",
     "evaluate",
     "model_card",
 )
@@ -55,7 +56,7 @@ COMMANDS = (
     "undo",
 )
 BARE = (*STAGES, "probe", "lr", "undo")  # take no arguments
-TRAINED = {"train_head": "models/head.onnx", "fine_tune": "models/model.onnx"}
+TRAINED = {"train_head": "data/head.onnx", "fine_tune": "data/fine_tuned.onnx"}
 LIGHT = {"recipe": "pydantic"}  # needs this alone; all others, all that requirements.txt names
 
 

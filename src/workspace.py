@@ -28,6 +28,8 @@ NEAR_DUPLICATES = Path("data/near_duplicates.csv")
 WEIGHTS = Path("data/weights/base.weights.h5")
 FROZEN = Path("data/frozen.onnx")  # the frozen layers
 FEATURES = Path("data/features")
+HEAD_ONNX = Path("data/head.onnx")  # as trained; stage decide makes those of models/
+FINE_TUNED_ONNX = Path("data/fine_tuned.onnx")
 PREDICTIONS = Path("data/predictions.csv")  # of the test pictures
 VALIDATION = Path("data/validation_predictions.csv")
 MODELS = Path("models")
@@ -124,6 +126,36 @@ def read_seconds() -> dict[str, dict[str, float]]:
     except (OSError, ValueError):
         return {}
     return found
+
+
+def check_classes(given: params.Params, classes: list[str]) -> None:
+    """Refuse parameters that name a class which the dataset hasn't, or leave one open.
+
+    Raises:
+        ThawError: saying what would be right.
+    """
+    named = []
+    if not isinstance(given.class_weight, str):
+        named += [("class_weight", each) for each in given.class_weight if each not in classes]
+    costs = given.decide.costs or {}
+    for actual, by_class in costs.items():
+        named += [("decide.costs", each) for each in (actual, *by_class) if each not in classes]
+        if actual in by_class:
+            raise ThawError(
+                f"params.yaml: decide.costs: {actual}: {actual} is right, and costs nothing; give "
+                "mistakes alone"
+            )
+    for place, name in named:
+        raise ThawError(
+            f"params.yaml: {place}: {name}: the dataset has the classes {shortlist(classes)}; give "
+            "those"
+        )
+    if given.decide.threshold is not None and given.positive is None and len(classes) > 2:
+        raise ThawError(
+            f"params.yaml: decide.threshold: {given.decide.threshold}: of {len(classes)} classes "
+            "it must be known which one's; set positive to one of them"
+        )
+    check_positive(given, classes)
 
 
 def check_positive(given: params.Params, classes: list[str]) -> int | None:

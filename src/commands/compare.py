@@ -72,7 +72,7 @@ def row(run: Revision, base: dict[str, Any], first: reports.Tested) -> comparing
     pair = reports.pair(first, second, MODEL)
     if pair is None:
         return comparing.Row(run.name, changed, found, note="predictions are missing")
-    difference = differences.compare(pair.labels, pair.before, pair.after)
+    difference = differences.compare(pair.labels, *pair.decided)
     note = "identical" if reports.identical(pair) else ""
     pictures = len(pair.labels)
     all_of = [len(each.predictions.labels) for each in (first, second) if each.predictions]

@@ -71,7 +71,8 @@ def show(name: str, content: BytesIO) -> None:
     except decoding.BadImageError as error:
         st.error(f"{plain(name)} can't be read: {plain(error.reason)}. Give another picture.")
         return
-    shares = model.probabilities(seen)
+    shares = model.judge(seen).probabilities
+    assert shares is not None
     order = shares.argsort()[::-1]
     best = int(order[0])
     left, right = st.columns(2)

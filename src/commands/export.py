@@ -14,7 +14,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from thaw.core.cores import available
 from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
 from thaw.drawing import markdown
-from thaw.evaluation.inference import Classifier, probabilities
+from thaw.evaluation.deciding import probabilities
+from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_bytes, write_json, write_text
 from thaw.pictures import augmentation, decoding
@@ -222,10 +223,14 @@ def write(formats: Sequence[str], folder: Path) -> str:
             "other format than models/model.onnx"
         )
     classifier = Classifier(workspace.MODELS / "model.onnx")
-    model = saving.load(workspace.MODELS / "model.keras")
+    temperature = classifier.decision.temperature
+    model = exports.calibrated(saving.load(workspace.MODELS / "model.keras"), temperature)
     paths = {"keras": workspace.MODELS / "model.keras", "onnx": workspace.MODELS / "model.onnx"}
     found = {"keras": exports.keras_logits(model), "onnx": exports.onnx_logits(paths["onnx"])}
-    notes = []
+    notes = [
+        f"all logits here are divided by the temperature {temperature:.4g}, as those of "
+        "models/model.onnx; models/model.keras itself gives them as they were trained"
+    ]
     for name in formats:
         paths[name] = folder / FILES[name]
         if name == "saved_model":
@@ -263,6 +268,7 @@ def write(formats: Sequence[str], folder: Path) -> str:
         "resize": classifier.resize,
         "bit_depth": classifier.bit_depth,
         "symmetries": classifier.symmetries,
+        "decision": asdict(classifier.decision),
         "test_pictures": len(test.paths),
         "formats": rows,
         "notes": notes,

@@ -40,7 +40,7 @@ from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError, shortlist, some
 from thaw.core.params import Params, plain
 from thaw.core.progress import Lines
-from thaw.evaluation import differences, inference
+from thaw.evaluation import deciding, differences
 from thaw.features import cache
 from thaw.files import tables
 from thaw.files.serialize import atomic
@@ -326,6 +326,7 @@ def parts(of: Material, learn: Numbers, validate: Numbers) -> Source:
         of.facts,
         params.batch_size,
         params.class_weight,
+        params.sampling,
         params.seed,
         arrays=arrays,
     )
@@ -344,7 +345,7 @@ def head_of(of: Material, source: Source, told: Told) -> list[keras.Layer]:
             (source.read(f"{name}_bottleneck"), source.read(f"{name}_labels"))
             for name in ("train", "validation")
         )
-        train_head.fit_linear(params, head, select, train, validation)
+        train_head.fit_linear(params, facts.classes, head, select, train, validation)
     elif params.head.epochs:
         frozen = of.session if facts.live else None
         train_views, validation_views = batches.bottlenecks(source, select, frozen)
@@ -368,7 +369,7 @@ def predicted(model: keras.Model, read: Reader, rows: Numbers, views: int) -> ND
         found.append(
             np.mean(
                 [
-                    inference.probabilities(
+                    deciding.probabilities(
                         np.asarray(model(read(some_rows, np.full(len(some_rows), view))))
                     )
                     for view in range(views)
@@ -559,8 +560,8 @@ def main() -> None:
     if given.fine_tune:
         compared = differences.compare(
             found.labels,
-            found.probabilities["head"],
-            found.probabilities["fine_tuned"],
+            found.probabilities["head"].argmax(axis=1),
+            found.probabilities["fine_tuned"].argmax(axis=1),
             found.table["cluster"].tolist(),
         )
         fine_tuning = asdict(compared)

@@ -97,6 +97,7 @@ def of_folds(runs: Sequence[Revision]) -> tuple[str, list[Side]] | None:
             dict(zip(each.table["path"], each.table["label"], strict=True)),
             dict(zip(each.table["path"], each.table["cluster"], strict=True)),
             each.probabilities[model],
+            each.probabilities[model].argmax(axis=1),
         )
         for each in found
         if each
@@ -137,6 +138,7 @@ def of_pictures(runs: Sequence[Revision], test: bool) -> list[Side] | Told:
                 labels,
                 {name: name for name in labels},
                 found.probabilities[MODEL],
+                found.decided[MODEL],
             )
         )
     return sides

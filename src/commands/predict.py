@@ -2,6 +2,7 @@
 
     python src predict photos/ more.jpg
 
+A picture that the model is unsure of, or that is unlike those it was trained on, is told in doubt.
 Exits with 1 when a picture can't be read; the others are classified all the same.
 """
 
@@ -72,13 +73,15 @@ def record(result: Result, classes: list[str]) -> dict[str, object]:
     if result.probabilities is None:
         return {"path": str(result.path), "class": None, "confidence": None, "error": result.reason}
     by_class = dict(zip(classes, (round(float(p), 6) for p in result.probabilities), strict=True))
-    best = classes[int(result.probabilities.argmax())]
-    return {
+    said = classes[result.decided]
+    found = {
         "path": str(result.path),
-        "class": best,
-        "confidence": by_class[best],
+        "class": said,
+        "confidence": by_class[said],
         "probabilities": by_class,
+        "doubt": result.doubt or None,
     }
+    return found if result.unlike is None else found | {"unlike": round(result.unlike, 4)}
 
 
 def print_table(records: Iterator[dict[str, object]], width: int) -> None:
@@ -87,14 +90,15 @@ def print_table(records: Iterator[dict[str, object]], width: int) -> None:
         if each["class"] is None:
             tqdm.write(f"{path:<{width}}  can't be read: {each['error']}")
         else:
-            tqdm.write(f"{path:<{width}}  {each['confidence']:>7.1%}  {each['class']}")
+            doubt = f"  in doubt: {each['doubt']}" if each["doubt"] else ""
+            tqdm.write(f"{path:<{width}}  {each['confidence']:>7.1%}  {each['class']}{doubt}")
 
 
 def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    own = ("path", "class", "confidence", "error")
+    own = ("path", "class", "confidence", "unlike", "doubt", "error")
     named = [f"class {name}" if name in own else name for name in classes]
-    writer.writerow([*own[:3], *named, own[3]])
+    writer.writerow([*own[:3], *named, *own[3:]])
     for each in records:
         by_class = each.get("probabilities")
         shares = (
@@ -102,9 +106,8 @@ def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
             if isinstance(by_class, dict)
             else [""] * len(classes)
         )
-        writer.writerow(
-            [each["path"], each["class"], each["confidence"], *shares, each.get("error", "")]
-        )
+        last = [each.get(name, "") for name in own[3:]]
+        writer.writerow([each["path"], each["class"], each["confidence"], *shares, *last])
 
 
 def main() -> None:

@@ -47,7 +47,11 @@ TREND = 20  # commits of a branch
 TRIALS, LONGEST = 20, 3.0  # of a picture's time; seconds for them all
 ONE_IS_MISSING = "Not drawn: one of them is missing."
 TRAININGS = {"head": "train_head", "fine-tuning": "fine_tune"}
-MADE = {"head": workspace.MODELS / "head.onnx", "fine-tuning": workspace.MODELS / "model.onnx"}
+MADE = workspace.MODELS / "model.onnx"
+LEFT = {  # by each training, and where it lay before stage `decide` was
+    "head": (workspace.HEAD_ONNX, workspace.MODELS / "head.onnx"),
+    "fine-tuning": (workspace.FINE_TUNED_ONNX, MADE),
+}
 Runs = tuple[Revision, Revision]
 
 
@@ -173,24 +177,27 @@ class Compared:
     def comparison(self) -> Comparison | None:
         if self.pair is None:
             return None
-        return differences.compare(self.pair.labels, self.pair.before, self.pair.after)
+        return differences.compare(self.pair.labels, *self.pair.decided)
 
     @cached_property
     def differences(self) -> dict[str, Difference] | None:
         if self.pair is None:
             return None
         both = self.pair.before, self.pair.after
-        return differences.differences(self.pair.labels, *both, self.place(1))
+        return differences.differences(
+            self.pair.labels, *both, self.place(1), decided=self.pair.decided
+        )
 
     @cached_property
     def sides(self) -> list[reports.Side]:
         """Their scores: of the pictures that both have, where these are known."""
-        shares = (self.pair.before, self.pair.after) if self.pair else (None, None)
         sides = []
-        for side, (found, each) in enumerate(zip(self.found, shares, strict=True)):
+        for side, found in enumerate(self.found):
             known = found.get("scores", {}).get(MODEL, {})
-            if self.pair is not None and each is not None:
-                known = influence.judge(self.pair.labels, each, self.place(side)).scores
+            if self.pair is not None:
+                shares = (self.pair.before, self.pair.after)[side]
+                said = self.pair.decided[side]
+                known = influence.judge(self.pair.labels, shares, self.place(side), said).scores
             within = found.get("intervals", {}).get(MODEL, {})
             sides.append(reports.Side(known, within, self.positives[side]))
         return sides
@@ -349,7 +356,7 @@ def compare_groups(both: Compared) -> str:
 
 
 def compare_costs(runs: Runs) -> str:
-    sums = [run.facts(MADE["fine-tuning"]) for run in runs]
+    sums = [run.facts(MADE) for run in runs]
     times = milliseconds(runs)
     if sums[0] and sums[1] and sums[0][0] == sums[1][0]:
         times = [times[0]] * 2  # one model, measured twice
@@ -364,8 +371,8 @@ def seconds(run: Revision) -> dict[str, float]:
     """How long its trainings took, where they ran on this machine."""
     known = workspace.read_seconds()
     found = {}
-    for name, path in MADE.items():
-        facts = run.facts(path)
+    for name, paths in LEFT.items():
+        facts = run.facts(paths[0]) or run.facts(paths[1])
         if facts and (took := known.get(TRAININGS[name], {}).get(facts[0])) is not None:
             found[name] = took
     return found
@@ -380,7 +387,7 @@ def milliseconds(runs: Sequence[Revision]) -> list[float | None]:
         for number, run in enumerate(runs):
             place = Path(folder, str(number))
             place.mkdir()
-            copy = run.copy(MADE["fine-tuning"], place)
+            copy = run.copy(MADE, place)
             try:
                 models.append(Classifier(copy) if copy else None)
             except ThawError:
@@ -392,7 +399,7 @@ def milliseconds(runs: Sequence[Revision]) -> list[float | None]:
                 if model is not None:
                     pixels = np.full((model.image_size, model.image_size, 3), 127, np.uint8)
                     began = time.perf_counter()
-                    model.probabilities(pixels)
+                    model.judge(pixels)
                     if trial:  # the first one allocates
                         times.append(1000 * (time.perf_counter() - began))
             if trial and time.perf_counter() > end:
@@ -479,8 +486,8 @@ def draw_reliability(both: Compared, folder: Path) -> str:
     path = folder / "reliability.png"
     shares = (both.pair.before, both.pair.after)
     before, after = (
-        comparison_plots.Calibration(each, side.scores["calibration_error"])
-        for each, side in zip(shares, both.sides, strict=True)
+        comparison_plots.Calibration(each, said, side.scores["calibration_error"])
+        for each, said, side in zip(shares, both.pair.decided, both.sides, strict=True)
     )
     comparison_plots.reliability(both.pair.labels, before, after, path)
     return (

@@ -5,16 +5,18 @@ pictures.
 """
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import workspace
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
-from thaw.evaluation import comparison, metrics, predictions, record
+from thaw.evaluation import calibration, comparison, deciding, metrics, predictions, record
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
@@ -24,16 +26,79 @@ FILES = {"head": workspace.MODELS / "head.onnx", "fine_tuned": workspace.MODELS 
 PARTS = ("test", "validation")
 
 
-def predict(model: str, part: str, rows: pd.DataFrame) -> metrics.Array:
-    """(pictures, classes) probabilities."""
-    classifier = Classifier(FILES[model])
-    paths = [workspace.IMAGES / path for path in rows["path"]]
-    found = []
-    for result in track(classifier.classify(paths), f"{model}, {part}", len(paths)):
+@dataclass(frozen=True)
+class Said:
+    """What a model says of pictures."""
+
+    probabilities: metrics.Array  # (N, classes)
+    decided: metrics.Labels  # (N,) class numbers
+    in_doubt: NDArray[np.bool_]  # (N,)
+    uncalibrated: metrics.Array  # (N, classes) probabilities, had no temperature been chosen
+
+    def sure(self, title: str, labels: metrics.Labels) -> plots.Sure:
+        """To be drawn."""
+        confidence = self.probabilities[np.arange(len(labels)), self.decided]
+        return plots.Sure(title, confidence, self.decided == labels)
+
+
+def predict(path: Path, rows: pd.DataFrame, what: str) -> Said:
+    """What a model says of test pictures."""
+    classifier = Classifier(path)
+    paths = [workspace.IMAGES / each for each in rows["path"]]
+    shares, decided, doubts, uncalibrated = [], [], [], []
+    for result in track(classifier.classify(paths), what, len(paths)):
         if result.probabilities is None:
             raise ThawError(f"{result.path} can't be read any more ({result.reason})")
-        found.append(result.probabilities)
-    return np.stack(found).astype(np.float64)
+        shares.append(result.probabilities)
+        decided.append(result.decided)
+        doubts.append(bool(result.doubt))
+        assert result.logits is not None
+        warm = result.logits.astype(np.float64) * classifier.decision.temperature
+        uncalibrated.append(deciding.probabilities(warm).mean(axis=0))
+    return Said(np.stack(shares), np.array(decided), np.array(doubts), np.stack(uncalibrated))
+
+
+def predict_all(rows: pd.DataFrame) -> dict[str, Said]:
+    """By model; one that has the bytes of another says the same."""
+    found: dict[str, Said] = {}
+    known: dict[bytes, Said] = {}
+    for name, path in FILES.items():
+        content = path.read_bytes()
+        if content not in known:
+            known[content] = predict(path, rows, f"{name}, test")
+        found[name] = known[content]
+    return found
+
+
+def validated(classes: list[str]) -> tuple[metrics.Labels, dict[str, Said]]:
+    """Of the validation pictures, their labels and what stage `decide` found."""
+    table = tables.read(workspace.VALIDATION)
+    found = {}
+    for name in FILES:
+        shares = table[[f"{name}_{each}" for each in classes]].to_numpy(np.float64)
+        decided = predictions.decided(table, classes, name)
+        said = shares.argmax(axis=1) if decided is None else decided
+        found[name] = Said(shares, said, np.zeros(len(said), bool), shares)
+    return table["label"].map(classes.index).to_numpy(), found
+
+
+def calibration_error(labels: metrics.Labels, said: Said) -> float:
+    """Had no temperature been chosen."""
+    sure = said.uncalibrated[np.arange(len(labels)), said.decided]
+    return calibration.binned(sure, said.decided == labels).error
+
+
+def confidence(labels: metrics.Labels, said: Said) -> dict[str, float]:
+    """How good it is where it is sure, and where it isn't in doubt."""
+    right = said.decided == labels
+    sure = said.probabilities[np.arange(len(labels)), said.decided]
+    kept = ~said.in_doubt
+    return {
+        "accuracy_at_80": deciding.at_coverage(0.8, right, sure),
+        "uncalibrated_error": calibration_error(labels, said),
+        "in_doubt": float(said.in_doubt.mean()),
+        "accuracy_without_doubt": float(right[kept].mean()) if kept.any() else 0.0,
+    }
 
 
 def digest(rows: pd.DataFrame) -> str:
@@ -48,15 +113,15 @@ def digest(rows: pd.DataFrame) -> str:
 def write_curves(
     name: str,
     labels: metrics.Labels,
-    probabilities: metrics.Array,
+    said: Said,
     classes: list[str],
     positive: int | None,
 ) -> None:
     for kind, columns in (("roc", ("fpr", "tpr")), ("pr", ("recall", "precision"))):
-        points = comparison.curve(kind, labels, probabilities, positive)
+        points = comparison.curve(kind, labels, said.probabilities, positive)
         known = (*columns, "threshold")[: len(points[0])]
         write_csv(workspace.PLOTS / f"{kind}_{name}.csv", known, points)
-    table = metrics.confusion(labels, probabilities.argmax(axis=1), len(classes))
+    table = metrics.confusion(labels, said.decided, len(classes))
     few = len(classes) <= plots.MOST_CLASSES  # of more, most cells are empty
     cells = [
         (classes[actual], classes[predicted], int(count))
@@ -72,10 +137,15 @@ def main() -> None:
     positive = workspace.check_positive(params, classes)
     split = tables.read(workspace.SPLIT)
     rows = {part: split[split["split"] == part] for part in ("train", *PARTS)}
-    labels = {part: rows[part]["label"].map(classes.index).to_numpy() for part in PARTS}
-    found = {part: {model: predict(model, part, rows[part]) for model in FILES} for part in PARTS}
+    test = rows["test"]["label"].map(classes.index).to_numpy()
+    validation, before_test = validated(classes)
+    labels = {"test": test, "validation": validation}
+    found = {"test": predict_all(rows["test"]), "validation": before_test}
     scores = {
-        part: {model: metrics.scores(labels[part], found[part][model], positive) for model in FILES}
+        part: {
+            model: metrics.scores(labels[part], said.probabilities, positive, said.decided)
+            for model, said in found[part].items()
+        }
         for part in PARTS
     }
     judged = params.positive or (classes[1] if len(classes) == 2 else None)
@@ -92,35 +162,48 @@ def main() -> None:
     )
     before, after = (tables.numbers(workspace.PLOTS / f"{n}.csv") for n in ("head", "model"))
     tested = comparison.evaluate(
-        labels["test"],
-        found["test"],
+        test,
+        {name: said.probabilities for name, said in found["test"].items()},
+        {name: said.decided for name, said in found["test"].items()},
         scores["test"],
         rows["test"],
         classes=classes,
         positive=judged,
         test_set=digest(rows["test"]),
         thawed=bool(len(after)),
+        confidence={name: confidence(test, said) for name, said in found["test"].items()},
     )
     write_json(workspace.METRICS / "test.json", asdict(tested))
     write_text(workspace.METRICS / "evaluation.md", summary.text(tested))
-    for model, shares in found["test"].items():
-        write_curves(model, labels["test"], shares, classes, positive)
+    for model, said in found["test"].items():
+        write_curves(model, test, said, classes, positive)
     confusions = [
         plots.Matrix(
             title.capitalize(),
-            metrics.confusion(labels["test"], found["test"][model].argmax(axis=1), len(classes)),
+            metrics.confusion(test, found["test"][model].decided, len(classes)),
             classes,
         )
         for model, title in tested.compared.items()
     ]
     plots.confusion_matrices(confusions, workspace.PLOTS / "confusion.png")
+    result = found["test"]["fine_tuned"]
+    without = replace(result, probabilities=result.uncalibrated)
+    plots.confidence(
+        [without.sure("before calibration", test), result.sure("calibrated", test)],
+        [found["test"][name].sure(title, test) for name, title in tested.compared.items()],
+        workspace.PLOTS / "confidence.png",
+    )
     starts = len(before) if len(after) else None
     plots.learning_curves(
         pd.concat([before, after]), starts, workspace.PLOTS / "learning_curves.png"
     )
-    for part, path in (("test", workspace.PREDICTIONS), ("validation", workspace.VALIDATION)):
-        about = rows[part][["path", "label", "subgroup"]]
-        predictions.write(path, about, classes, found[part])
+    predictions.write(
+        workspace.PREDICTIONS,
+        rows["test"][["path", "label", "subgroup"]],
+        classes,
+        {name: said.probabilities for name, said in found["test"].items()},
+        {name: said.decided for name, said in found["test"].items()},
+    )
     gallery.draw(
         gallery.Source(
             workspace.IMAGES,
@@ -132,6 +215,7 @@ def main() -> None:
         classes,
         rows["train"],
         rows["test"],
-        found["test"]["fine_tuned"],
+        found["test"]["fine_tuned"].probabilities,
+        found["test"]["fine_tuned"].decided,
         workspace.PLOTS / "pictures",
     )

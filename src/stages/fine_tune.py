@@ -20,7 +20,7 @@ from thaw.training.views import Views
 
 RESULTS = Results(
     workspace.MODELS / "model.keras",
-    workspace.MODELS / "model.onnx",
+    workspace.FINE_TUNED_ONNX,
     workspace.PLOTS / "model.csv",
     workspace.METRICS / "model.json",
     "fine_tune",
@@ -113,6 +113,7 @@ def pictures(params: Params, facts: cache.Facts) -> batches.Source:
         facts,
         params.batch_size,
         params.class_weight,
+        params.sampling,
         params.seed,
         params.fine_tune.label_smoothing,
         params.fine_tune.mixup,

@@ -71,6 +71,31 @@ def averaged(params: Params) -> str:
     )
 
 
+def deciding(found: dict[str, Any]) -> str:
+    """How the model comes from logits to what it says."""
+    how = found["fine_tuned"]
+    sentences = [
+        f"The logits of `model.onnx` are divided by a temperature of {how['temperature']:.4f}, "
+        f"chosen on the {how['pictures']} validation pictures so that confidence is as large as "
+        "accuracy; those of `model.keras` are as trained."
+    ]
+    if how["threshold"] is not None:
+        sentences.append(
+            f"{code(how['positive'])} is said from a probability of {how['threshold']:.4f} on."
+        )
+    elif how["gains"] is not None:
+        sentences.append("The class is said that costs least, by `decide.costs` below.")
+    if how["reject_below"]:
+        sentences.append(f"Below a confidence of {how['reject_below']:.4f} it is in doubt.")
+    text = (
+        "Its second output, `unlike`, is how far a picture's features are from those of the "
+        "training pictures; about 1 is usual"
+    )
+    if how["unlike_above"] is not None:
+        text += f", and above {how['unlike_above']:.3f} it is in doubt"
+    return " ".join([*sentences, f"{text}."])
+
+
 def trained(select: str) -> str:
     head, model = (workspace.read_json(workspace.METRICS / f"{n}.json") for n in ("head", "model"))
     last = model if model["epochs"] else head
@@ -116,6 +141,7 @@ def main() -> None:
             "image_size": params.image_size,
             "logits": logits(classes),
             "averaged": averaged(params),
+            "deciding": deciding(workspace.read_json(workspace.METRICS / "decision.json")),
             "source": code(place(source)),
             "licence": dataset["licence"],
             "citation": dataset["citation"] or "none",
@@ -137,6 +163,7 @@ def main() -> None:
             ],
             "models": [tested.compared[m] for m in shown],
             "verdict": summary.conclusion(tested),
+            "sureness": summary.sureness(tested).strip(),
             "by_class": by_class,
             "subgroups": subgroups,
             "limits": card.limits(

@@ -65,7 +65,7 @@ def main() -> None:
     for line in effects.split_notes(params.split, {*pictures["part"]}):
         print(f"note: {line}")
     dataset = workspace.read_dataset()
-    workspace.check_positive(params, dataset["classes"])  # of stage evaluate: now, not at the end
+    workspace.check_classes(params, dataset["classes"])  # of later stages: now, not at the end
     columns: tuple[str, ...] = splits.COLUMNS
     if params.split.group is not None:
         columns = (*columns, "group")

@@ -20,12 +20,12 @@ from thaw.training import batches, checkpoints, classifiers, heads, loop
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
-from thaw.training.views import Views, balanced
+from thaw.training.views import Views, class_weights
 
 Part = tuple[NDArray[Any], NDArray[np.int64]]  # cached features and labels
 RESULTS = Results(
     workspace.MODELS / "head.keras",
-    workspace.MODELS / "head.onnx",
+    workspace.HEAD_ONNX,
     workspace.PLOTS / "head.csv",
     workspace.METRICS / "head.json",
     "head",
@@ -41,7 +41,9 @@ def main() -> None:
     noted = {}
     if params.head.classifier != "dense":
         select = heads.selector(params.head.pooling, facts.bottleneck)
-        fitted, noted["C"] = fit_linear(params, head, select, read("train"), read("validation"))
+        fitted, noted["C"] = fit_linear(
+            params, facts.classes, head, select, read("train"), read("validation")
+        )
     elif params.head.epochs:
         fitted, checkpoint = fit(params, facts, head)
     else:
@@ -100,6 +102,7 @@ def to_train(
         facts,
         params.batch_size,
         params.class_weight,
+        params.sampling,
         params.seed,
     )
     train, validation = batches.bottlenecks(source, select, frozen)
@@ -129,6 +132,7 @@ def fit(
 
 def fit_linear(
     params: Params,
+    classes: Sequence[str],
     head: Sequence[keras.Layer],
     select: Callable[[heads.Array], heads.Array],
     train: Part,
@@ -148,8 +152,9 @@ def fit_linear(
 
     def rows(part: Part) -> linear.Rows:
         cached, labels = part
-        even = params.class_weight != "balanced"
-        weights = np.ones(len(labels), np.float32) if even else balanced(labels)
+        weights = class_weights(params.class_weight, labels, classes)
+        if weights is None:
+            weights = np.ones(len(labels), np.float32)
         drawn = cached.shape[1]
         values = heads.standardized(cached, select, standardize)
         return linear.Rows(values, labels.repeat(drawn), weights.repeat(drawn))

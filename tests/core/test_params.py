@@ -28,6 +28,8 @@ average_views: false
 select: loss
 patience: 3
 class_weight: none
+sampling: all
+decide: {calibrate: true, threshold: null, costs: null, reject_below: null, unlike: 0.99}
 batch_size: 32
 seed: 1
 threads: 2
@@ -60,6 +62,7 @@ head:
   weight_decay: 0.004
   momentum: 0.9
   schedule: constant
+  ema: 0
   epochs: 10
 fine_tune:
   optimizer: rmsprop
@@ -98,6 +101,8 @@ NOT_RULE = [
     "folder:1.5",
 ]
 NOT_RULE += ["folder:one", "name:abc", "name:(a", "name:(a)(b)", "Column:patient"]
+NOT_DECIDED = ["0", "1", "-0.1", "true", ".nan", "half", "'recall'", "'recall:0'"]
+NOT_DECIDED += ["'recall:1.5'", "'recall:x'", "'f1:0.9'", "'accuracy:0.00'", "[0.5]"]
 NOT_GROUP = ["null", "5", "[]", "text", "true"]
 # As written in params.yaml: for each key, values that are wrong there.
 WRONG = {
@@ -121,7 +126,14 @@ WRONG = {
     "resize": ["squeeze", "Crop", "null", "1", "true"],
     "average_views": NOT_BOOLEAN,
     "positive": ["''", "3", "[ok]", "true", "no"],
-    "class_weight": ["equal", "null", "1", "true"],
+    "class_weight": ["equal", "null", "1", "true", "{sick: 0}", "{sick: true}", "[3]"],
+    "sampling": ["none", "null", "true", "1"],
+    "decide": NOT_GROUP,
+    "decide.calibrate": NOT_BOOLEAN,
+    "decide.threshold": NOT_DECIDED,
+    "decide.costs": ["10", "true", "[1]", "{sick: 10}", "{sick: {ok: -1}}", "{sick: {ok: x}}"],
+    "decide.reject_below": ["recall:0.9", *NOT_DECIDED],
+    "decide.unlike": ["0", "1", "-0.5", "true", "some", ".nan"],
     "select": ["best", "null", "1", "true"],
     "patience": ["0", "-1", "1.5", "'3'", "true", "some"],
     "batch_size": ["0", "4097", "-1", "1.5", "'32'", "true", "null"],
@@ -163,6 +175,7 @@ WRONG = {
     "head.weight_decay": NOT_BELOW_1,
     "head.momentum": NOT_BELOW_1,
     "head.schedule": ["linear", "null", "1", "true"],
+    "head.ema": NOT_BELOW_1,
     "head.epochs": NOT_EPOCHS[1:],
     "fine_tune": NOT_GROUP,
     "fine_tune.optimizer": ["adagrad", "null", "1", "true"],
@@ -196,6 +209,10 @@ NUMBERS = [
     "head.learning_rate",
     "head.weight_decay",
     "head.momentum",
+    "head.ema",
+    "decide.threshold",
+    "decide.reject_below",
+    "decide.unlike",
     "fine_tune.learning_rate",
     "fine_tune.weight_decay",
     "fine_tune.momentum",
@@ -297,7 +314,8 @@ def test_unlike_key_gets_the_list_of_keys(group: str, known: str):
 
 def test_numbers_lists_every_number():
     floats = {key for key in KEYS if isinstance(_nested(parse(valid()).model_dump(), key), float)}
-    assert floats | {"split.held_out", "split.test"} == set(NUMBERS)
+    either = {"split.held_out", "split.test", "decide.threshold", "decide.reject_below"}
+    assert floats | either == set(NUMBERS)
 
 
 def _nested(values: dict, key: str) -> object:
@@ -325,6 +343,12 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("cache.layer", "0"),
         ("cache.layer", "pixels"),
         ("cores", "1"),
+        ("class_weight", "{sick: 3, healthy: 0.5}"),
+        ("decide.threshold", "recall:0.95"),
+        ("decide.threshold", "precision:1.0"),
+        ("decide.costs", "{sick: {healthy: 10, dead: 0}}"),
+        ("decide.reject_below", "coverage:0.8"),
+        ("decide.unlike", "null"),
         ("head.hidden", "[256, 1]"),
         ("head.dropout", "0"),
         ("head.epochs", "0"),

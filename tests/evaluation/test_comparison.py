@@ -97,6 +97,7 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     tested = comparison.evaluate(
         labels,
         found,
+        {name: each.argmax(axis=1) for name, each in found.items()},
         {"head": head, "fine_tuned": scores},
         rows,
         classes=["nok", "a|b"],

@@ -21,6 +21,14 @@ def models(
     return labels, *(np.stack([0.9 - 0.8 * each, 0.1 + 0.8 * each], axis=1) for each in said)
 
 
+def said(
+    mended: int, broken: int, same: int, repeats: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels of two classes, and the classes that two models say."""
+    labels, *found = models(mended, broken, same, repeats)
+    return labels, *(each.argmax(axis=1) for each in found)
+
+
 def noisy(count: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, and what a weak and a strong model say of them."""
     generator = np.random.default_rng(seed)
@@ -34,7 +42,7 @@ def noisy(count: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 def test_the_test_is_mcnemars_by_mid_p(mended: int, broken: int) -> None:
     exact = scipy.stats.binomtest(mended, mended + broken).pvalue
     half = scipy.stats.binom.pmf(mended, mended + broken, 0.5)
-    found = differences.compare(*models(mended, broken, 20))
+    found = differences.compare(*said(mended, broken, 20))
     assert (found.mended, found.broken) == (mended, broken)
     assert found.p_value == pytest.approx(exact - half)
     assert found.difference == pytest.approx((mended - broken) / (20 + mended + broken))
@@ -43,7 +51,7 @@ def test_the_test_is_mcnemars_by_mid_p(mended: int, broken: int) -> None:
 
 def test_a_published_example() -> None:
     """Airways of 21 children, Fagerland, Lydersen and Laake 2014, tables 1 and 4."""
-    found = differences.compare(*models(1, 7, 13))
+    found = differences.compare(*said(1, 7, 13))
     assert found.p_value == pytest.approx(0.0391, abs=5e-5)
     assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
@@ -52,7 +60,7 @@ def test_a_published_example() -> None:
     ("mended", "broken", "same"), [(0, 0, 6), (5, 0, 0), (0, 5, 0), (3, 3, 0), (0, 1, 0)]
 )
 def test_five_pictures_have_an_interval_with_width(mended: int, broken: int, same: int) -> None:
-    found = differences.compare(*models(mended, broken, same))
+    found = differences.compare(*said(mended, broken, same))
     assert -1 <= found.low <= found.difference <= found.high <= 1
     assert found.high - found.low > 0.3
 
@@ -60,14 +68,14 @@ def test_five_pictures_have_an_interval_with_width(mended: int, broken: int, sam
 @pytest.mark.parametrize("same", [1, 4, 600])
 def test_an_interval_holds_0_where_the_test_calls_it_chance(same: int) -> None:
     for mended, broken in itertools.product(range(8), range(8)):
-        found = differences.compare(*models(mended, broken, same))
+        found = differences.compare(*said(mended, broken, same))
         assert (found.low <= 0 <= found.high) == found.chance, (mended, broken)
 
 
 @pytest.mark.parametrize("repeats", [2, 5])
 def test_a_picture_counts_as_one_however_often_it_was_predicted(repeats: int) -> None:
-    once = differences.compare(*models(9, 2, 30))
-    labels, first, second = models(9, 2, 30, repeats)
+    once = differences.compare(*said(9, 2, 30))
+    labels, first, second = said(9, 2, 30, repeats)
     clusters = [*range(41)] * repeats
     more = differences.compare(labels, first, second, clusters)
     assert more.mended == 9 * repeats
@@ -137,3 +145,12 @@ def test_holm_raises_the_smallest_most() -> None:
     found = differences.holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.9})
     assert found == pytest.approx({"b": 0.04, "c": 0.09, "a": 0.09, "d": 0.9})
     assert differences.holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+
+
+def test_the_classes_that_are_said_count_where_they_are_not_the_most_probable() -> None:
+    labels, first, _ = noisy(200, 2)
+    said = (np.zeros(200, int), labels)
+    found = differences.differences(labels, first, first, decided=said)
+    assert found["accuracy"].value == 0.5
+    assert found["recall"].value == 1.0
+    assert found["roc_auc"].value == found["loss"].value == 0.0

@@ -385,3 +385,48 @@ def test_the_order_of_sets_is_the_same_in_every_run(tmp_path: Path) -> None:
         for seed in ("random", "13")
     }
     assert len(found) == 1
+
+
+def test_what_is_chosen_on_validation_is_in_the_models(run: Run) -> None:
+    """Temperature, threshold and doubt: in the file, what predict says, and in the figures."""
+    how = run.params["decide"] | {"threshold": "recall:0.6", "reject_below": "coverage:0.5"}
+    printed = run.stages(*FEATURES_ON, "decide", decide=how)
+    assert "from a probability of" in printed
+    noted = run.metrics("decision")["fine_tuned"]
+    raw = inference.Classifier(run.folder / "data/fine_tuned.onnx")
+    made = inference.Classifier(run.folder / "models/model.onnx")
+    assert made.decision.temperature == pytest.approx(noted["temperature"], rel=1e-6)
+    assert made.decision.positive == "b"
+    pixels = raw.look(run.folder / "data/dataset/images/a/1.png")
+    logits, unlike = made.outputs(pixels[None])
+    np.testing.assert_allclose(
+        logits, raw.logits(pixels[None]) / noted["temperature"], rtol=1e-4, atol=1e-6
+    )
+    assert unlike.shape == (1, 1)
+    run.stages("decide", "evaluate", decide=how)
+    table = tables.read(run.folder / "data/predictions.csv")
+    shares = table["fine_tuned_b"].to_numpy(float)
+    said = (table["decided_fine_tuned"] == "b").to_numpy()
+    np.testing.assert_array_equal(said, shares > noted["threshold"])
+    right = (table["decided_fine_tuned"] == table["label"]).mean()
+    assert run.metrics("evaluation")["test"]["fine_tuned"]["accuracy"] == pytest.approx(right)
+    for path, share in zip(table["path"], shares, strict=True):
+        result = made.judge(made.look(run.folder / "data/dataset/images" / path))
+        assert result.probabilities[1] == pytest.approx(share, abs=1e-5)
+        assert made.classes[result.decided] == ("b" if share > noted["threshold"] else "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"class_weight": {"c": 2}}, "class_weight: c: the dataset has the classes a, b"),
+        ({"costs": {"a": {"c": 2}}}, "decide.costs: c: the dataset has the classes a, b"),
+        ({"costs": {"a": {"a": 2}}}, "decide.costs: a: a is right, and costs nothing"),
+    ],
+)
+def test_classes_that_the_dataset_has_not(run: Run, changes: dict[str, object], told: str) -> None:
+    given = changes
+    if "costs" in changes:
+        given = {"decide": run.params["decide"] | changes}
+    with pytest.raises(ThawError, match=told):
+        run.stages("split", **given)

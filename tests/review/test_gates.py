@@ -17,7 +17,8 @@ def side(wrong: set[int], pictures: int = 1000, repeats: int = 1) -> Side:
     for n in range(pictures):
         shares[n, (n + (n in wrong)) % 2] = 0.9
     owners = {path: path for path in labels}
-    return Side(("cat", "dog"), keys, labels, owners, np.tile(shares, (repeats, 1)))
+    found = np.tile(shares, (repeats, 1))
+    return Side(("cat", "dog"), keys, labels, owners, found, found.argmax(axis=1))
 
 
 BASE = {*range(100)}
@@ -63,6 +64,7 @@ def test_the_order_of_pictures_and_classes_does_not_count() -> None:
         classes=("dog", "cat"),
         keys=after.keys[::-1],
         probabilities=after.probabilities[::-1, ::-1],
+        decided=1 - after.decided[::-1],
     )
     found = [gates.judge(side(BASE), each, "f1", 0.5, "dog", "folds") for each in (after, turned)]
     assert found[0] == found[1]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,9 @@ def run(labels: dict[str, str], second: list[float], classes: tuple[str, ...] = 
     """Predictions of two classes, by the share of the second."""
     shares = np.array([[1 - share, share] for share in second])
     groups = dict.fromkeys(labels, "")
-    return Predictions(classes, labels, {"head": shares, "fine_tuned": shares}, groups)
+    by_model = {"head": shares, "fine_tuned": shares}
+    decided = {model: each.argmax(axis=1) for model, each in by_model.items()}
+    return Predictions(classes, labels, by_model, groups, decided)
 
 
 def pair_of(before: Predictions, after: Predictions) -> reports.Pair:
@@ -33,6 +37,14 @@ def pair_of(before: Predictions, after: Predictions) -> reports.Pair:
     return found
 
 
+def paired(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, paths: Sequence[str] = ()
+) -> reports.Pair:
+    """Of runs that say the most probable class."""
+    decided = (before.argmax(axis=1), after.argmax(axis=1))
+    return reports.Pair(labels, before, after, decided, paths)
+
+
 def sample(count: int = 80, seed: int = 0) -> reports.Pair:
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 2
@@ -40,7 +52,7 @@ def sample(count: int = 80, seed: int = 0) -> reports.Pair:
         np.clip(0.5 + (labels - 0.5) * skill + generator.normal(0, 0.3, count), 0.01, 0.99)
         for skill in (0.2, 1.2)
     )
-    return reports.Pair(labels, *(np.stack([1 - p, p], axis=1) for p in (before, after)))
+    return paired(labels, *(np.stack([1 - p, p], axis=1) for p in (before, after)))
 
 
 def test_predictions_are_read_as_evaluate_writes_them() -> None:
@@ -235,19 +247,19 @@ def test_better_and_worse_have_a_word_and_an_arrow(
 
 def test_the_verdict_is_of_the_paired_test() -> None:
     pair = sample()
-    comparison = differences.compare(pair.labels, pair.before, pair.after)
+    comparison = differences.compare(pair.labels, *pair.decided)
     assert reports.verdict(pair, comparison) == "**Better**"
     assert reports.why(pair, comparison) == (
         f"of 80 test pictures, {comparison.mended} are right now that were wrong and "
         f"{comparison.broken} are wrong that were right, more than chance (p < 0.001)"
     )
-    back = differences.compare(pair.labels, pair.after, pair.before)
+    back = differences.compare(pair.labels, *pair.decided[::-1])
     assert reports.verdict(pair, back) == "**Worse**"
     assert reports.verdict(None, None) == "**No verdict**"
     few = Comparison(3, 1, 0.375, 0.025, -0.02, 0.07)
     assert reports.verdict(pair, few) == "**No difference that can be told**"
     assert reports.why(pair, few).endswith("which can be chance (p = 0.375)")
-    same = reports.Pair(pair.labels, pair.before, pair.before)
+    same = paired(pair.labels, pair.before, pair.before)
     assert reports.verdict(same, few) == "**Identical**"
 
 
@@ -256,7 +268,7 @@ def test_classes_and_groups_show_what_changed_in_them() -> None:
     before, after = (
         np.eye(2)[guesses] for guesses in (np.array([0, 1, 1, 1, 0]), np.array([0, 0, 0, 1, 0]))
     )
-    pair = reports.Pair(labels, before, after)
+    pair = paired(labels, before, after)
     lines = reports.by_group("class", "ab", pair, labels).splitlines()
     assert lines[0] == "| class | pictures | before | after | change | what changed |"
     assert lines[2:] == [
@@ -275,7 +287,7 @@ def test_of_many_classes_those_that_changed_most_are_shown(classes: int) -> None
     labels = np.arange(3 * classes) % classes
     before, after = np.eye(classes)[labels], np.eye(classes)[labels]
     after[labels == 7] = np.eye(classes)[8]
-    pair = reports.Pair(labels, before, after)
+    pair = paired(labels, before, after)
     names = [f"class {number}" for number in range(classes)]
     lines = reports.by_group("class", names, pair, labels).splitlines()
     assert lines[2].startswith("| `class 7` | 3 | 1.000 | 0.000 | −1.000 |")
@@ -343,7 +355,7 @@ def test_flips_come_right_to_wrong_first_and_then_by_confidence() -> None:
     )
     after = np.array([[0.7, 0.2, 0.1], [0.4, 0.6, 0], [0.1, 0.1, 0.8], [0, 1.0, 0], [0.1, 0.9, 0]])
     paths = ["k", "p", "q", "r", "s"]
-    found = reports.flips(reports.Pair(labels, before, after, paths), names)
+    found = reports.flips(paired(labels, before, after, paths), names)
     assert [(flip.path, flip.kind) for flip in found] == [
         ("q", "right to wrong"),
         ("p", "right to wrong"),
@@ -458,3 +470,28 @@ def test_runs_side_by_side() -> None:
         "| [`a`](1-a/report.md) | 0.900 | +0.100 | [+0.080, +0.120] | ▲ better |",
     ]
     assert "| `main` | – | 0.700 | – | – |" in reports.other_scores([base, other])
+
+
+def test_the_classes_that_are_said_are_read_and_compared_whatever_their_order() -> None:
+    """The second run says b from a probability of 0.3 on, and lists its classes the other way."""
+    before = reports.predictions(TEXT)
+    after = reports.predictions(
+        "path,label,subgroup,head_b,head_a,fine_tuned_b,fine_tuned_a,decided_head,"
+        "decided_fine_tuned\n"
+        "x.png,a,,0.1,0.9,0.2,0.8,a,a\n"
+        "y.png,b,,0.6,0.4,0.3,0.7,b,b\n"
+    )
+    assert after.decided["fine_tuned"].tolist() == [1, 0]
+    sides = [
+        reports.Tested("cells", frozenset("ab"), name, each, {path: path for path in each.labels})
+        for name, each in (("1", before), ("2", after))
+    ]
+    pair = reports.pair(*sides, "fine_tuned")
+    assert pair is not None
+    np.testing.assert_array_equal(pair.before, pair.after)
+    assert [each.tolist() for each in pair.decided] == [[0, 0], [0, 1]]
+    assert not reports.identical(pair)
+    (flip,) = reports.flips(pair, ["a", "b"])
+    assert (flip.before, flip.after, flip.share_before, flip.share_after) == ("a", "b", 0.7, 0.3)
+    comparison = differences.compare(pair.labels, *pair.decided)
+    assert (comparison.mended, comparison.broken) == (1, 0)

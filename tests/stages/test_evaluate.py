@@ -19,7 +19,8 @@ def test_of_many_classes_empty_cells_are_left_out(
     shares[0] = np.eye(classes)[1]
     names = [f"class {number}" for number in range(classes)]
     with contextlib.chdir(tmp_path):
-        evaluate.write_curves("head", labels, shares, names, None)
+        said = evaluate.Said(shares, shares.argmax(axis=1), labels < 0, shares)
+        evaluate.write_curves("head", labels, said, names, None)
         with Path("plots/confusion_head.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     assert len(rows) == cells

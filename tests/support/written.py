@@ -52,6 +52,7 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     tested = comparison.evaluate(
         labels,
         tables,
+        {name: shares.argmax(axis=1) for name, shares in tables.items()},
         scores,
         parts,
         classes=CLASSES,

@@ -50,6 +50,7 @@ VALUES: dict[str, list[Any]] = {
     "head.weight_decay": [0.0, 0.1],
     "head.momentum": [0.0, 0.9],
     "head.schedule": ["constant", "cosine"],
+    "head.ema": [0.0, 0.9],
     "head.epochs": [0, 2, 3],
     "fine_tune_at": [None, 10],
     "fine_tune.optimizer": ["adam", "adamw", "sgd", "rmsprop"],
@@ -71,6 +72,7 @@ VALUES: dict[str, list[Any]] = {
     "patience": [None, 1],
     "batch_size": [8, 16],
     "class_weight": ["none", "balanced"],
+    "sampling": ["all", "balanced"],
     "threads": [1, 2],
     "seed": [1, 2],
     "tensorboard": [False, True],
@@ -93,7 +95,8 @@ ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "feature_
           "cache.bottleneck", "head.pooling", "bit_depth"}  # fmt: skip
 # No part of results; the dataset decides of these, and a stage tells.
 ELSEWHERE = {"cores", "split.held_out", "split.test", "split.seed", "split.group",
-             "split.near_duplicates",             "positive"}  # fmt: skip
+             "split.near_duplicates", "positive", "decide.calibrate", "decide.threshold",
+             "decide.costs", "decide.reject_below", "decide.unlike"}  # fmt: skip
 REFUSED = {f"network.{name}" for name in consistency.NETWORK}
 
 
@@ -147,6 +150,7 @@ def outcome(params: Params) -> list[Any]:
     found.append(drawn.symmetries if params.average_views else [(0, False, False)])
     whole = head_layers(known, params.head.standardize or linear)
     trainings = [params.threads, params.batch_size, params.tensorboard, params.seed, views]
+    trainings.append(params.sampling)
     if linear:
         # scikit-learn fits kernel and bias on the cached views, of pixels the pictures themselves.
         found.append(views if cached else "pictures")

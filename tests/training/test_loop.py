@@ -102,9 +102,45 @@ def test_weights_go_with_their_pictures() -> None:
 
 def test_balanced_makes_each_class_count_the_same() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2])
-    weights = views.balanced(labels)
+    weights = views.class_weights("balanced", labels, "abc")
+    assert weights is not None
     np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2, 1, 1])
     assert weights.dtype == np.float32
+
+
+def test_weights_by_class() -> None:
+    labels = np.array([0, 1, 2, 1])
+    assert views.class_weights("none", labels, "abc") is None
+    found = views.class_weights({"b": 3.0, "c": 0.5}, labels, "abc")
+    assert found is not None
+    assert found.tolist() == [1.0, 3.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_balanced_sampling_draws_each_class_as_often(seed: int) -> None:
+    labels = np.array([0] * 30 + [1] * 6 + [2] * 5)
+    drawn = Views(
+        lambda rows, turns: np.stack([rows, turns], 1),
+        labels,
+        batch_size=8,
+        views=4,
+        seed=seed,
+        even=True,
+    )
+    seen = set()
+    for _ in range(8):
+        batches = [drawn[index] for index in range(len(drawn))]
+        rows = np.concatenate([batch for batch, _, _ in batches])
+        classes = np.concatenate([found for _, found, _ in batches])[:, 0]
+        np.testing.assert_array_equal(labels[rows[:, 0]], classes)
+        assert sorted(np.bincount(classes)) == [13, 14, 14]
+        rare = rows[labels[rows[:, 0]] == 2]
+        # Each of five pictures two or three times, and never the same view of it twice.
+        assert {*np.unique(rare[:, 0], return_counts=True)[1]} == {2, 3}
+        assert len({tuple(each) for each in rare.tolist()}) == len(rare)
+        seen |= {*rows[:, 0].tolist()}
+        drawn.on_epoch_end()
+    assert seen == {*range(41)}
 
 
 @pytest.mark.parametrize(

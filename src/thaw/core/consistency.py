@@ -16,7 +16,7 @@ def check(params: Params, place: str = "params.yaml") -> None:
         ThawError: with a sentence for each contradiction, saying what would be right.
     """
     sentences = []
-    for rule in (_network, _options, _head, _flatten, _trained):
+    for rule in (_network, _options, _head, _flatten, _trained, _decide):
         try:
             rule(params)
         except ThawError as error:
@@ -161,4 +161,13 @@ def _trained(params: Params) -> None:
         raise ThawError(
             "head.epochs: 0: with fine_tune_at: null nothing would be trained; give the head "
             "epochs, or fine_tune_at a layer"
+        )
+
+
+def _decide(params: Params) -> None:
+    how = params.decide
+    if how.threshold is not None and how.costs:
+        raise ThawError(
+            f"decide.threshold: {how.threshold}: decide.costs gives one already; set one of them "
+            "to null"
         )

@@ -12,6 +12,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "batch_size": 32,
     "head.batch_norm": False,
     "head.dropout": 0.0,
+    "head.ema": 0.0,
     "head.initializer": "glorot_uniform",
     "head.l2": 0.0,
     "head.momentum": 0.0,
@@ -32,6 +33,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "onnx.mean": [0.485, 0.456, 0.406],
     "onnx.std": [0.229, 0.224, 0.225],
     "select": "loss",
+    "sampling": "all",
     "augment.preset": "none",
     "augment.views": 1,
     "augment.flip": "none",
@@ -81,13 +83,14 @@ def idle(params: Params, drawing: Mapping[str, Any]) -> Iterator[Idle]:
     else:
         yield Idle(_of("onnx", "mean", "std"), f"base_model: {params.base_model}")
     if linear:
-        own = (*BY_OPTIMIZER, "epochs", "standardize", "initializer", "batch_norm")
+        own = (*BY_OPTIMIZER, "ema", "epochs", "standardize", "initializer", "batch_norm")
         yield Idle(_of("head", *own), classifier)
     elif head.epochs == 0:
-        yield Idle(_of("head", *BY_OPTIMIZER), "head.epochs: 0")
+        yield Idle(_of("head", *BY_OPTIMIZER, "ema"), "head.epochs: 0")
     if linear and kept:
-        rest = ("head.dropout", "head.l2", "batch_size", "seed", "threads", "tensorboard")
-        yield Idle(rest, f"{classifier}, fine_tune_at: null")
+        rest = ("head.dropout", "head.l2", "batch_size", "sampling", "seed", "threads")
+        because = f"{classifier}, fine_tune_at: null"
+        yield Idle((*rest, "tensorboard"), because)
     if kept and (linear or head.epochs == 0):
         because = f"{classifier}, fine_tune_at: null"
         yield Idle(("select", "patience"), because)

@@ -105,6 +105,42 @@ class Augment(Group):
     saturation: Number | None = Field(ge=0, lt=1, description=SPREAD)
 
 
+def _rule(*names: str) -> AfterValidator:
+    """Refuse a text that isn't one of these names, a colon, and a share above 0, up to 1."""
+
+    def check(value: str) -> str:
+        name, _, share = value.partition(":")
+        if name not in names or not re.fullmatch(r"0?\.\d{1,6}|1(\.0{1,6})?", share, re.ASCII):
+            raise ValueError("no such rule")
+        if float(share) == 0:
+            raise ValueError("a share of nothing")
+        return value
+
+    return AfterValidator(check)
+
+
+Share = Annotated[Number, Field(gt=0, lt=1)]
+
+
+class Decide(Group):
+    calibrate: bool = Field(description="true or false")
+    threshold: Share | Annotated[str, _rule("recall", "precision")] | None = Field(
+        description="a probability between 0 and 1, recall:0.95 or precision:0.9 or alike, which "
+        "finds one on validation, or null for the most probable class"
+    )
+    costs: dict[str, dict[str, Annotated[Number, Field(ge=0)]]] | None = Field(
+        description="what a mistake costs, by the actual class and the one that is said, such as "
+        "{sick: {healthy: 10}}, numbers from 0; or null"
+    )
+    reject_below: Share | Annotated[str, _rule("accuracy", "coverage")] | None = Field(
+        description="a probability between 0 and 1, accuracy:0.95 or coverage:0.8 or alike, which "
+        "finds one on validation, or null"
+    )
+    unlike: Share | None = Field(
+        description="a share between 0 and 1 of the validation pictures, such as 0.99, or null"
+    )
+
+
 class Cache(Group):
     layer: int | Name = Field(
         description="a layer of the base model, by index or name, to cache the output of, or pixels"
@@ -151,6 +187,9 @@ class Training(Group):
 
 
 class Head(Training):
+    ema: Number = Field(
+        ge=0, lt=1, description="a number from 0 (no averaging) to below 1, such as 0.99"
+    )
     classifier: Literal["dense", "svm", "logistic"] = Field(description="dense, svm or logistic")
     pooling: Literal["average", "max", "average_max", "flatten"] = Field(
         description="average, max, average_max or flatten"
@@ -231,7 +270,10 @@ class Params(Group):
         description="the name of the class whose precision, recall and F1 count (quoted where it "
         "looks like a number, yes or no), or null"
     )
-    class_weight: Literal["none", "balanced"] = Field(description="none or balanced")
+    class_weight: Literal["none", "balanced"] | dict[str, Annotated[Number, Field(gt=0)]] = Field(
+        description="none, balanced, or a number above 0 by class, such as {sick: 3}"
+    )
+    sampling: Literal["all", "balanced"] = Field(description="all or balanced")
     select: Literal["loss", "accuracy", "f1", "roc_auc", "last"] = Field(
         description="loss, accuracy, f1, roc_auc or last"
     )
@@ -252,6 +294,7 @@ class Params(Group):
     cache: Cache = Field(description="the group of cache.layer and cache.bottleneck")
     head: Head = Field(description="the group of head.pooling, head.dropout and so on")
     fine_tune: FineTune = Field(description="the group of fine_tune.learning_rate and so on")
+    decide: Decide = Field(description="the group of decide.threshold and so on")
 
 
 def parse(values: object, place: str = "params.yaml") -> Params:

@@ -83,7 +83,7 @@ def limits(
         f"The figures are of {pictures:,} test pictures from the same source as the training "
         "pictures. Of other cameras, places or times they say nothing.",
         "It always names one of its classes, also for a picture of something else, and may be "
-        "confident.",
+        "confident. Its output `unlike` tells most such pictures from its own; it knows no others.",
     ]
     worst = min((score for score in scores if score.pictures), key=lambda each: _rate(each.recall))
     if missed := worst.recall.whole - worst.recall.part:

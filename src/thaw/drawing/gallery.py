@@ -8,7 +8,7 @@ import pandas as pd
 
 from thaw.drawing import plots
 from thaw.drawing.lettering import legible
-from thaw.evaluation.metrics import Array
+from thaw.evaluation.metrics import Array, Labels
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
 from thaw.pictures.depths import BitDepth
@@ -40,6 +40,7 @@ def draw(
     training: pd.DataFrame,
     test: pd.DataFrame,
     probabilities: Array,
+    decided: Labels,
     folder: Path,
 ) -> None:
     """Draw all of them into a folder.
@@ -50,6 +51,7 @@ def draw(
         training: the training pictures, with columns path and label.
         test: the test pictures, likewise.
         probabilities: (test pictures, classes) of the model.
+        decided: (test pictures,) numbers of the classes that it says.
         folder: for samples.png, augmented.png, predictions.png and mistakes.png.
     """
     chosen = source.some(training)
@@ -61,7 +63,7 @@ def draw(
     title = f"{len(chosen)} of {len(training):,} training pictures"
     plots.grid(samples, title, folder / "samples.png", 4)
     _draw_views(source, chosen["path"].iloc[0], folder / "augmented.png")
-    _draw_predictions(source, classes, test, probabilities, folder)
+    _draw_predictions(source, classes, test, probabilities, decided, folder)
 
 
 def _draw_views(source: Source, path: str, to: Path) -> None:
@@ -84,12 +86,13 @@ def _draw_predictions(
     classes: Sequence[str],
     rows: pd.DataFrame,
     probabilities: Array,
+    decided: Labels,
     folder: Path,
 ) -> None:
     names = legible(classes)
     rows = rows.assign(
-        predicted=[classes[best] for best in probabilities.argmax(axis=1)],
-        share=probabilities.max(axis=1),
+        predicted=[classes[best] for best in decided],
+        share=probabilities[range(len(decided)), decided],
     )
 
     def grid(chosen: pd.DataFrame, title: str, name: str) -> None:

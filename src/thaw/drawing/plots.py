@@ -27,6 +27,7 @@ DPI = 100
 WIDEST = 10.0  # inches
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are drawn
 MOST_PAIRS = 15
+SURE_BINS, LEAST_IN_BIN = 10, 5
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,60 @@ def confusion_matrices(matrices: Sequence[Matrix], path: Path) -> None:
     for axes, each in zip(places, matrices, strict=True):
         _confusion(axes, each.counts, each.classes)
         axes.set_title(transliterated(each.title), parse_math=False)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Sure:
+    """What a model said of test pictures, each (N,): its confidence, and whether it was right."""
+
+    title: str
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
+def confidence(calibration: Sequence[Sure], models: Sequence[Sure], path: Path) -> None:
+    """How often pictures of each confidence are right, and the accuracy of the surest of them.
+
+    Args:
+        calibration: before and after calibration.
+        models: whose accuracy is drawn against the share of pictures that is decided.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(WIDEST, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as sure")
+    lowest = min(float(each.confidence.min()) for each in (*calibration, *models))
+    for each, colour, marker, line in zip(
+        calibration, (VALIDATION, TRAINING), "so", ("--", "-"), strict=True
+    ):
+        bins = np.minimum((each.confidence * SURE_BINS).astype(int), SURE_BINS - 1)
+        counts = np.bincount(bins, minlength=SURE_BINS)
+        there = counts >= LEAST_IN_BIN
+        sums = (np.bincount(bins, v, SURE_BINS)[there] for v in (each.confidence, each.right))
+        across, up = (each_sum / counts[there] for each_sum in sums)
+        left.plot(across, up, line, color=colour, marker=marker, label=each.title)
+    left.set_xlim(lowest, 1)
+    left.set_ylim(0, 1.02)
+    left.set_xlabel(f"Confidence (bins of {LEAST_IN_BIN} pictures or more)")
+    left.set_ylabel("Share that is right")
+    left.legend(loc="upper left", frameon=False)
+    for each, colour, line in zip(models, (TRAINING, VALIDATION), ("-", "--"), strict=False):
+        order = np.argsort(-each.confidence, kind="stable")
+        counted = np.arange(1, len(order) + 1)
+        some = counted >= min(LEAST_IN_BIN, len(order))
+        accuracy = np.cumsum(each.right[order]) / counted
+        right.plot(
+            (counted / len(order))[some], accuracy[some], line, color=colour, label=each.title
+        )
+    right.set_xlabel("Share of the test pictures that is decided, the surest first")
+    right.set_ylabel("Accuracy of these")
+    right.set_xlim(0, 1)
+    right.set_ylim(top=1.005)
+    right.legend(loc="lower left", frameon=False)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

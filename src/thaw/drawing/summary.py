@@ -18,6 +18,7 @@ def text(found: Evaluation) -> str:
     return (
         f"Test: {found.pictures} pictures. In brackets: {MADE}.\n\n"
         f"{markdown.table(('', *found.compared.values()), rows)}\n\n{conclusion(found)}\n"
+        f"{sureness(found)}"
     )
 
 
@@ -42,6 +43,26 @@ def conclusion(found: Evaluation) -> str:
     if not found.thawed:
         return "Nothing was fine-tuned (`fine_tune_at: null`): the head's model is the result."
     return verdict(found.fine_tuning)
+
+
+def sureness(found: Evaluation) -> str:
+    """How far the confidence of what results can be believed, as a paragraph."""
+    known = found.confidence.get("fine_tuned")
+    if not known:
+        return ""
+    error = found.scores["fine_tuned"]["calibration_error"]
+    text = (
+        f"Confidence and accuracy differ by {error:.2%} on average, before calibration by "
+        f"{known['uncalibrated_error']:.2%}. Of the surest 80 % of the pictures "
+        f"{known['accuracy_at_80']:.2%} are right, of all "
+        f"{found.scores['fine_tuned']['accuracy']:.2%}."
+    )
+    if known["in_doubt"]:
+        text += (
+            f" In doubt: {known['in_doubt']:.1%} of the pictures; of the others "
+            f"{known['accuracy_without_doubt']:.2%} are right."
+        )
+    return f"\n{text}\n"
 
 
 def verdict(comparison: Comparison) -> str:

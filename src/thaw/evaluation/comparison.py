@@ -17,6 +17,7 @@ CURVE_POINTS = 500
 def evaluate(
     labels: Labels,
     found: Mapping[str, Array],
+    decided: Mapping[str, Labels],
     scores: Mapping[str, Mapping[str, float]],
     rows: pd.DataFrame,
     *,
@@ -24,18 +25,21 @@ def evaluate(
     positive: str | None,
     test_set: str,
     thawed: bool = True,
+    confidence: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
 
     Args:
         labels: (N,) class numbers of the test pictures.
         found: (N, classes) probabilities by model.
+        decided: (N,) numbers of the classes that they say.
         scores: of `metrics.scores` by model.
         rows: of the test pictures, with columns label and subgroup.
         classes: their names, in order.
         positive: whose precision and recall these are; None for the mean over the classes.
         test_set: of `Evaluation`.
         thawed: whether anything was fine-tuned.
+        confidence: of `Evaluation`.
     """
     at = None if positive is None else classes.index(positive)
     orders: dict[str, Sequence[str]] = {"label": classes, "subgroup": sorted(set(rows["subgroup"]))}
@@ -46,21 +50,21 @@ def evaluate(
         thawed,
         scores,
         {
-            name: intervals.scores(influence.judge(labels, shares, at))
+            name: intervals.scores(influence.judge(labels, shares, at, decided[name]))
             for name, shares in found.items()
         },
-        differences.compare(labels, found["head"], found["fine_tuned"]),
+        differences.compare(labels, decided["head"], decided["fine_tuned"]),
         {
             kind: {
-                name: by_group(rows, kind, order, shares.argmax(axis=1) == labels)
-                for name, shares in found.items()
+                name: by_group(rows, kind, order, said == labels) for name, said in decided.items()
             }
             for kind, order in orders.items()
         },
         {
-            name: metrics.cells(metrics.confusion(labels, shares.argmax(axis=1), len(classes)))
-            for name, shares in found.items()
+            name: metrics.cells(metrics.confusion(labels, said, len(classes)))
+            for name, said in decided.items()
         },
+        confidence or {},
     )
 
 

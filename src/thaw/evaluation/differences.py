@@ -20,6 +20,7 @@ def differences(
     second: Array,
     positive: int | None = None,
     clusters: Groups | None = None,
+    decided: tuple[Labels, Labels] | None = None,
 ) -> dict[str, Difference]:
     """How the second model's scores differ from the first's.
 
@@ -30,26 +31,31 @@ def differences(
         positive: as in `metrics.scores`.
         clusters: (N,) what belongs together, such as the predictions of one picture or the pictures
             of one patient; None where each prediction is of a picture of its own.
+        decided: (N,) class numbers that each says; None for the most probable ones.
     """
-    if np.array_equal(first, second):
+    said = decided or (first.argmax(axis=1), second.argmax(axis=1))
+    if np.array_equal(first, second) and np.array_equal(*said):
         return {name: Difference(0.0, 0.0, 0.0, 1.0) for name in TITLES}
     groups = intervals.numbered(clusters, len(labels))
-    before, after = (influence.judge(labels, each, positive) for each in (first, second))
+    before, after = (
+        influence.judge(labels, shares, positive, each)
+        for shares, each in zip((first, second), said, strict=True)
+    )
     found = {
         name: _calibration(before, after, groups)
         if name == "calibration_error"
         else _difference(name, before, after, groups)
         for name in before.scores
     }
-    found["accuracy"] = paired(labels, first, second, groups)
+    found["accuracy"] = paired(labels, said[0], said[1], groups)
     columns = influence.judged(first.shape[1], positive)
     if len(columns) == 1:  # recall is the accuracy on the pictures of the class
         own = labels == columns[0]
-        found["recall"] = paired(labels[own], first[own], second[own], groups[own])
+        found["recall"] = paired(labels[own], said[0][own], said[1][own], groups[own])
     return found
 
 
-def paired(labels: Labels, first: Array, second: Array, clusters: Clusters) -> Difference:
+def paired(labels: Labels, first: Labels, second: Labels, clusters: Clusters) -> Difference:
     """The difference in accuracy, as `compare` finds it."""
     found = compare(labels, first, second, clusters)
     return Difference(found.difference, found.low, found.high, found.p_value)
@@ -106,8 +112,8 @@ def _told(value: float, low: float, high: float, p_value: float) -> Difference:
 
 def compare(
     labels: Labels,
-    first: Array,
-    second: Array,
+    first: Labels,
+    second: Labels,
     clusters: Groups | None = None,
 ) -> Comparison:
     """The difference in accuracy, by McNemar's test and Tango's interval.
@@ -118,8 +124,14 @@ def compare(
 
     Clusters make as much less evidence as the variance of their sums is larger than that of single
     predictions (Rao and Scott 1992).
+
+    Args:
+        labels: (N,) class numbers.
+        first: (N,) those that the first model says.
+        second: likewise.
+        clusters: as in `differences`.
     """
-    difference = (second.argmax(axis=1) == labels) - (first.argmax(axis=1) == labels).astype(int)
+    difference = (second == labels) - (first == labels).astype(int)
     mended, broken = (int(np.sum(difference == sign)) for sign in (1, -1))
     value = float(difference.mean())
     effect = intervals.effect(difference, intervals.numbered(clusters, len(labels)))

@@ -7,37 +7,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from thaw.core.errors import ThawError, of_the_machine, reason
+from thaw.evaluation.deciding import Decision, probabilities
 from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.depths import BitDepth
 from thaw.pictures.threads import in_threads
 
 Array = NDArray[np.float64]
-
-
-def probabilities(logits: NDArray[np.float32]) -> Array:
-    """(N, 1) logits of the second of two classes, or (N, classes) logits, to (N, classes).
-
-    In float64: in float32 all logits above 17 would have the probability 1, and the same rank.
-    """
-    wide = logits.astype(np.float64)
-    result: Array
-    if wide.shape[1] == 1:
-        result = expit(np.concatenate([-wide, wide], axis=1))  # 1 - expit(37) would be 0
-    else:
-        result = softmax(wide, axis=1)
-    return result
+NOWHERE = Path()
+UNLIKE = "unlike"  # the output that has the score
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found for one picture: probabilities (classes,), or why it can't be read."""
+    """What was found for one picture, or why it can't be read."""
 
     path: Path
-    probabilities: Array | None
+    probabilities: Array | None  # (classes,)
     reason: str = ""
+    decided: int = -1  # the number of the class that the model decides for
+    unlike: float | None = None  # how unlike the training pictures it is; about 1 is usual
+    doubt: str = ""  # why the model doesn't know; empty where it does
+    logits: NDArray[np.float32] | None = None  # (views, 1 or classes)
 
 
 class Classifier:
@@ -59,6 +51,8 @@ class Classifier:
             self.resize: str = json.loads(facts["resize"])
             self.bit_depth: BitDepth = json.loads(facts.get("bit_depth", '"file"'))
             self.symmetries: list[tuple[int, bool, bool]] = json.loads(facts["symmetries"])
+            self.decision = Decision.of(facts)
+            self._outputs = [each.name for each in self._session.get_outputs()]
             self._check()
         except Exception as error:  # ONNX Runtime's errors have no common class
             if of_the_machine(error):
@@ -69,7 +63,7 @@ class Classifier:
 
     def _check(self) -> None:
         """Compare what the model says of itself with what it takes and gives."""
-        (takes,), (gives,) = self._session.get_inputs(), self._session.get_outputs()
+        (takes,), (gives, *_) = self._session.get_inputs(), self._session.get_outputs()
         size = self.image_size
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"image_size is {size!r}")
@@ -90,25 +84,44 @@ class Classifier:
         ):
             raise ValueError("symmetries is no list of turns and mirrorings")
 
+    def outputs(self, pixels: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
+        """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits, and what else it gives."""
+        return tuple(sessions.run(self._session, pixels))
+
     def logits(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """(N, S, S, 3) pixels from 0 to 255 to (N, 1 or classes) logits."""
-        (found,) = sessions.run(self._session, pixels)
-        return found
+        return self.outputs(pixels)[0]
 
-    def probabilities(self, pixels: decoding.Pixels) -> Array:
-        """(classes,) of one picture, averaged over the symmetric views that the model asks for."""
-        views = [augmentation.symmetric(pixels, *symmetry) for symmetry in self.symmetries]
-        mean: Array = probabilities(self.logits(np.stack(views))).mean(axis=0)
-        return mean
+    def views(self, pixels: decoding.Pixels) -> decoding.Pixels:
+        """(V, S, S, 3) symmetric views of a picture, over which the model asks for the mean."""
+        return np.stack([augmentation.symmetric(pixels, *each) for each in self.symmetries])
+
+    def look(self, path: Path) -> decoding.Pixels:
+        """(S, S, 3) of a picture file, as the model takes it.
+
+        Raises:
+            BadImageError: when it can't be read.
+        """
+        return decoding.load(path, self.image_size, self.resize, self.bit_depth)
+
+    def judge(self, pixels: decoding.Pixels, path: Path = NOWHERE) -> Result:
+        """What the model says of a picture, (S, S, 3): the mean over its views."""
+        logits, *others = self.outputs(self.views(pixels))
+        shares = probabilities(logits).mean(axis=0, keepdims=True)
+        named = dict(zip(self._outputs[1:], others, strict=True))
+        unlike = float(named[UNLIKE].mean()) if UNLIKE in named else None
+        decided = int(self.decision.decide(shares)[0])
+        doubt = self.decision.doubt(float(shares[0, decided]), unlike)
+        return Result(path, shares[0], "", decided, unlike, doubt, logits)
 
     def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
         """Classify picture files in order; one that can't be read doesn't stop the others."""
 
         def classify_one(path: Path) -> Result:
             try:
-                pixels = decoding.load(path, self.image_size, self.resize, self.bit_depth)
+                pixels = self.look(path)
             except decoding.BadImageError as error:
                 return Result(path, None, error.reason)
-            return Result(path, self.probabilities(pixels))
+            return self.judge(pixels, path)
 
         yield from in_threads(classify_one, paths)

@@ -32,17 +32,23 @@ class Judgement:
     guessed: float  # the cross-entropy of a guess
 
 
-def judge(labels: Labels, probabilities: Array, positive: int | None = None) -> Judgement:
+def judge(
+    labels: Labels,
+    probabilities: Array,
+    positive: int | None = None,
+    decided: Labels | None = None,
+) -> Judgement:
     """Judge class probabilities, as `metrics.scores` says.
 
     Args:
         labels: (N,) class numbers.
         probabilities: (N, classes).
         positive: the number of the class that is held against the rest.
+        decided: (N,) class numbers that are said; None for the most probable ones.
     """
     pictures, classes = probabilities.shape
     probabilities = normalize(probabilities)
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if decided is None else decided
     right = predicted == labels
     columns = judged(classes, positive)
     share = np.zeros(classes)  # of each class in a mean over the classes that are judged
@@ -78,7 +84,7 @@ def judge(labels: Labels, probabilities: Array, positive: int | None = None) -> 
     scores |= {"roc_auc": areas.roc_auc, "average_precision": areas.average_precision}
     influences |= areas.influences
 
-    confidence = probabilities.max(axis=1)
+    confidence = probabilities[np.arange(pictures), predicted]
     found = calibration.binned(confidence, right)
     apart = found.signs(confidence) * (right - confidence)
     scores["calibration_error"] = found.error

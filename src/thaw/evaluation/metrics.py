@@ -9,7 +9,12 @@ from thaw.evaluation.influence import Array as Array
 from thaw.evaluation.influence import Labels as Labels
 
 
-def scores(labels: Labels, probabilities: Array, positive: int | None = None) -> dict[str, float]:
+def scores(
+    labels: Labels,
+    probabilities: Array,
+    positive: int | None = None,
+    decided: Labels | None = None,
+) -> dict[str, float]:
     """Metrics of class probabilities.
 
     Precision, recall, F1, ROC AUC and average precision are those of one class against the rest:
@@ -19,8 +24,9 @@ def scores(labels: Labels, probabilities: Array, positive: int | None = None) ->
         labels: (N,) class numbers.
         probabilities: (N, classes).
         positive: the number of that class.
+        decided: (N,) class numbers that are said; None for the most probable ones.
     """
-    return dict(influence.judge(labels, probabilities, positive).scores)
+    return dict(influence.judge(labels, probabilities, positive, decided).scores)
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:

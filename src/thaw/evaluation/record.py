@@ -4,7 +4,7 @@ It imports neither pandas nor scikit-learn, which are most of a second each.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -117,6 +117,8 @@ class Evaluation:
     fine_tuning: Comparison
     groups: Mapping[str, Mapping[str, Groups]]  # by label and by subgroup
     confusion: Mapping[str, Cells]
+    # Accuracy of the surest 80 %, the share that is in doubt, accuracy of the rest; new in 2026.
+    confidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def compared(self) -> Mapping[str, str]:

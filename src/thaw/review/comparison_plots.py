@@ -64,9 +64,10 @@ def learning_curves(before: Curves, after: Curves, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a reliability diagram shows of a run: (N, classes) probabilities, and their error."""
+    """What a reliability diagram shows of a run."""
 
-    shares: metrics.Array
+    shares: metrics.Array  # (N, classes) probabilities
+    decided: metrics.Labels  # (N,) numbers of the classes that it says
     error: float
 
 
@@ -89,7 +90,7 @@ def reliability(
     for place, ((when, (colour, marker)), run) in enumerate(
         zip(STYLES.items(), (before, after), strict=True)
     ):
-        sure, right = run.shares.max(axis=1), run.shares.argmax(axis=1) == labels
+        sure, right = run.shares[range(len(labels)), run.decided], run.decided == labels
         bins = np.minimum((sure * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
         there = counts > 0

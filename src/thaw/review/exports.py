@@ -49,6 +49,12 @@ WAYS = (
 )
 
 
+def calibrated(model: keras.Model, temperature: float) -> keras.Model:
+    """A classifier whose logits are divided by the temperature that stage `decide` chose."""
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(model.outputs[0])
+    return keras.Model(model.inputs, scaled, name=model.name)
+
+
 def save_saved_model(model: keras.Model, folder: Path) -> None:
     """Write a SavedModel with the signature `serving_default`: `picture` in, `logits` out."""
     module = tf.Module()

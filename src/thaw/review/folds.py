@@ -323,7 +323,7 @@ def models(result: Mapping[str, Any]) -> list[str]:
 
 def write(found: Folds) -> None:
     """Write both files."""
-    predictions.write(PREDICTIONS, found.table[[*ABOUT]], found.classes, found.probabilities)
+    predictions.write(PREDICTIONS, found.table[[*ABOUT]], found.classes, found.probabilities, {})
     noted = hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest()
     write_json(RESULT, {**found.result, "predictions": noted})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thaw.evaluation import differences
-from thaw.evaluation.influence import Array
+from thaw.evaluation.influence import Array, Labels
 from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, Verdict, whose
 
 NONE = "no verdict"
@@ -23,6 +23,7 @@ class Side:
     labels: Mapping[str, str]  # the class of each picture, by its path
     clusters: Mapping[str, str]  # what each picture belongs to, by its path
     probabilities: Array  # (predictions, classes)
+    decided: Labels  # (predictions,) numbers of the classes that it says
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ def judge(
     first = before.probabilities[np.ix_([places[key] for key in keys], columns)]
     second = after.probabilities[both]
     at = None if positive is None else classes.index(positive)
+    back = np.argsort(columns)  # the number that a class of the first run has in the second
+    said = (back[before.decided[[places[key] for key in keys]]], after.decided[both])
     owners = [after.clusters[path] for path, _ in keys]
-    found = differences.differences(labels, first, second, at, owners)[score]
+    found = differences.differences(labels, first, second, at, owners, said)[score]
     verdict = found.verdict(score, margin / POINTS)
     name = f"{TITLES[score]} {whose(score, positive)}".rstrip()
     change, low, high = (POINTS * each for each in (found.value, found.low, found.high))

@@ -14,6 +14,7 @@ from thaw.core.errors import as_yaml
 from thaw.drawing import markdown
 from thaw.drawing.markdown import code, signed, table
 from thaw.evaluation import differences, metrics
+from thaw.evaluation.predictions import DECIDED, decided
 from thaw.evaluation.record import (
     BY_CLASS,
     LEVEL,
@@ -43,6 +44,7 @@ class Predictions:
     labels: dict[str, str]  # the class of each picture, by its path
     probabilities: dict[str, metrics.Array]  # of each model: (N, classes), rows as in `labels`
     groups: dict[str, str]  # the subgroup of each picture, by its path; empty where it has none
+    decided: dict[str, metrics.Labels]  # of each model: (N,) numbers of the classes that it says
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Pair:
     labels: metrics.Labels  # as the second run has them
     before: metrics.Array
     after: metrics.Array
+    decided: tuple[metrics.Labels, metrics.Labels]  # the classes that each says
     paths: Sequence[str] = ()  # as the second run has them
     groups: Sequence[str] = ()
     relabelled: int = 0  # pictures that the first run has another label of
@@ -122,17 +125,22 @@ def predictions(text: str) -> Predictions:
         ValueError: when it isn't one.
     """
     found = tables.read(io.StringIO(text))
-    columns = found.columns[3:].tolist()
+    models = ("head", "fine_tuned")
+    others = [f"{DECIDED}{model}" for model in models]
+    columns = [name for name in found.columns[3:] if name not in others]
     count = len(columns) // 2
     names = [name.removeprefix("head_") for name in columns[:count]]
-    if not count or columns != [f"{model}_{n}" for model in ("head", "fine_tuned") for n in names]:
+    if not count or columns != [f"{model}_{n}" for model in models for n in names]:
         raise ValueError("not the predictions that stage evaluate writes")
     shares = found[columns].to_numpy(np.float64)
+    by_model = {"head": shares[:, :count], "fine_tuned": shares[:, count:]}
+    said = {model: decided(found, names, model) for model in models}
     return Predictions(
         tuple(names),
         dict(zip(found["path"], found["label"], strict=True)),
-        {"head": shares[:, :count], "fine_tuned": shares[:, count:]},
+        by_model,
         dict(zip(found["path"], found.iloc[:, 2], strict=True)),
+        {m: by_model[m].argmax(axis=1) if each is None else each for m, each in said.items()},
     )
 
 
@@ -231,10 +239,12 @@ def pair(before: Tested, after: Tested, model: str) -> Pair | None:
     places = [{path: row for row, path in enumerate(each.labels)} for each in (first, second)]
     rows = [[places[0][path] for path in pairs.values()], [places[1][path] for path in pairs]]
     columns = [second.classes.index(name) for name in first.classes]
+    theirs = np.argsort(columns)  # the number that a class of the second run has in the first
     return Pair(
         np.array([first.classes.index(second.labels[path]) for path in pairs]),
         first.probabilities[model][rows[0]],
         second.probabilities[model][np.ix_(rows[1], columns)],
+        (first.decided[model][rows[0]], theirs[second.decided[model][rows[1]]]),
         list(pairs),
         [second.groups[path] for path in pairs],
         sum(second.labels[path] != first.labels[other] for path, other in pairs.items()),
@@ -242,8 +252,8 @@ def pair(before: Tested, after: Tested, model: str) -> Pair | None:
 
 
 def identical(found: Pair) -> bool:
-    """Whether both runs give every picture the same probabilities."""
-    return np.array_equal(found.before, found.after)
+    """Whether both runs give every picture the same probabilities, and the same class."""
+    return np.array_equal(found.before, found.after) and np.array_equal(*found.decided)
 
 
 def apart(
@@ -258,15 +268,15 @@ def apart(
 
 def flips(found: Pair, classes: Sequence[str]) -> list[Flip]:
     """The pictures whose prediction changed: right to wrong first, the most confident first."""
-    firsts, seconds = found.before.argmax(axis=1), found.after.argmax(axis=1)
+    firsts, seconds = found.decided
     changed = [
         Flip(
             found.paths[row],
             classes[found.labels[row]],
             classes[firsts[row]],
             classes[seconds[row]],
-            float(found.before[row].max()),
-            float(found.after[row].max()),
+            float(found.before[row, firsts[row]]),
+            float(found.after[row, seconds[row]]),
         )
         for row in np.flatnonzero(firsts != seconds).tolist()
     ]
@@ -408,7 +418,7 @@ def by_group(
         found: the predictions.
         members: (N,) the number of each picture's group.
     """
-    rights = [each.argmax(axis=1) == found.labels for each in (found.before, found.after)]
+    rights = [each == found.labels for each in found.decided]
     numbers = np.asarray(members)
     counts = np.bincount(numbers, minlength=len(names))
     before, after = (np.bincount(numbers, right, len(names)) for right in rights)
@@ -441,12 +451,10 @@ def confused(found: Pair, classes: Sequence[str], most: int = 8) -> str:
     counts = [
         Counter(
             (label, guess)
-            for label, guess in zip(
-                found.labels.tolist(), shares.argmax(axis=1).tolist(), strict=True
-            )
+            for label, guess in zip(found.labels.tolist(), said.tolist(), strict=True)
             if label != guess
         )
-        for shares in (found.before, found.after)
+        for said in found.decided
     ]
     pairs = sorted(counts[0] | counts[1], key=lambda each: (-max(c[each] for c in counts), each))
     rows = [

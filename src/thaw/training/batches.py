@@ -2,7 +2,7 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from thaw.training.views import (
     Reader,
     Soft,
     Views,
-    balanced,
+    class_weights,
     from_cache,
     from_pictures,
     together,
@@ -36,7 +36,8 @@ class Source:
     paths: dict[str, list[str]]  # of the pictures of `train` and `validation`, below it
     facts: cache.Facts
     batch_size: int
-    class_weight: str  # none or balanced
+    class_weight: str | Mapping[str, float]  # as `views.class_weights` has it
+    sampling: str  # all; or balanced, each class as often as the others
     seed: int  # of the order and of mixup; of the views, that of `facts`
     smoothing: float = 0.0  # of labels, and
     mixup: float = 0.0  # as `views.Soft` has them
@@ -155,10 +156,11 @@ def _views(
             labels,
             batch_size=source.batch_size,
             views=views,
-            weights=balanced(labels) if source.class_weight == "balanced" else None,
+            weights=class_weights(source.class_weight, labels, source.facts.classes),
             seed=source.seed,
             first_epoch=first_epoch,
             soft=soft,
+            even=source.sampling == "balanced",
         ),
         Views(
             validation,

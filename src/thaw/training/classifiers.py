@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from thaw.networks import backbones
+from thaw.networks import backbones, private
 from thaw.networks.pooling import averages_and_maxima, pool
 from thaw.training import folding, heads, loop
 
@@ -25,6 +25,21 @@ def classifier(
     maps = base(backbones.preprocess(base.name, pictures), training=False)
     logits = heads.apply(head, pool(pooling, _listed(maps)))
     return keras.Model(pictures, logits, name="classifier")
+
+
+def with_features(classifier: keras.Model) -> keras.Model:
+    """A classifier that gives its logits and the features that its head reads, (N, D).
+
+    Where the head reads maps as they are, flattened, the features are their averages.
+    """
+    first = heads.of(classifier)[0]
+    (read,) = (
+        node.input_tensors[0] for node in private.nodes(classifier) if node.operation is first
+    )
+    before = private.operation(read)
+    if isinstance(before, keras.layers.Flatten):
+        read = keras.ops.mean(before.input, axis=(1, 2))
+    return keras.Model(classifier.inputs, [classifier.output, read], name=classifier.name)
 
 
 def on_maps(head: Sequence[keras.Layer], pooling: str, shape: Sequence[int]) -> keras.Model:

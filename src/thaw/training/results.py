@@ -14,7 +14,7 @@ from thaw.features import cache
 from thaw.files.serialize import write_bytes, write_csv, write_json
 from thaw.networks import extractors
 from thaw.networks.onnx_export import to_onnx
-from thaw.training import loop, saving
+from thaw.training import classifiers, loop, saving
 
 IDENTITY = (0, False, False)
 
@@ -24,7 +24,7 @@ class Results:
     """Where a training's results lie."""
 
     model: Path  # for Keras
-    exported: Path  # for ONNX Runtime
+    exported: Path  # for ONNX Runtime, with the features that the head reads
     history: Path  # learning curves, a row an epoch: `loop.HISTORY`, and whether it was taken
     facts: Path  # figures of the epoch that was taken, and numbers of the model
     group: str  # of params.yaml, which holds its learning rate
@@ -84,10 +84,11 @@ class Results:
             "symmetries": averaged,
         }
         parameters = classifier.count_params()
+        both = classifiers.with_features(classifier)
         if extractor is None:
-            write_bytes(self.exported, to_onnx(classifier, about))
+            write_bytes(self.exported, to_onnx(both, about))
         else:
-            write_bytes(self.exported, extractors.join(extractor, classifier, about))
+            write_bytes(self.exported, extractors.join(extractor, both, about))
             parameters += extractors.parameters(extractor)
         trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
         variables = len(classifier.trainable_weights)

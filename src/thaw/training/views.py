@@ -2,7 +2,7 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,7 @@ class Views(keras.utils.PyDataset):
         seed: int | None = None,
         first_epoch: int = 0,
         soft: Soft | None = None,
+        even: bool = False,
     ) -> None:
         """Draw from `read`.
 
@@ -71,6 +72,7 @@ class Views(keras.utils.PyDataset):
             seed: of the order; None to keep the pictures' own, as in validation.
             first_epoch: where the order and the views go on from.
             soft: how labels become shares of classes; None for class numbers.
+            even: whether each class is drawn as often as the others.
         """
         # Two workers: with one, Keras reads through a tf.data pipeline that tunes itself, and each
         # epoch's end would wait for the tuner to wake, up to a minute.
@@ -82,6 +84,7 @@ class Views(keras.utils.PyDataset):
         self._views = views
         self._seed = seed
         self._soft = soft
+        self._even = even
         self._error: BaseException | None = None
         self._start(first_epoch)
 
@@ -92,9 +95,14 @@ class Views(keras.utils.PyDataset):
             self._order = np.arange(count)
             self._turn = np.zeros(count, np.int64)
             return
-        self._order = augmentation.random("order", self._seed, epoch).permutation(count)
+        generator = augmentation.random("order", self._seed, epoch)
         first = augmentation.random("first", self._seed).integers(self._views, size=count)
-        self._turn = (first + epoch) % self._views
+        again: Numbers | int = 0
+        if self._even:
+            self._order, again = evenly(self._labels, generator)
+        else:
+            self._order = generator.permutation(count)
+        self._turn = (first[self._order] + epoch + again) % self._views
 
     @property
     def soft(self) -> bool:
@@ -109,9 +117,10 @@ class Views(keras.utils.PyDataset):
         return -(-len(self._labels) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[Any], Array]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        mine = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        rows = self._order[mine]
         try:
-            batch = self._read(rows, self._turn[rows])
+            batch = self._read(rows, self._turn[mine])
         except BaseException as error:
             self._error = error
             raise
@@ -200,7 +209,41 @@ def from_pictures(
     return read
 
 
-def balanced(labels: NDArray[np.int64]) -> Array:
-    """Weights that make each class count the same: pictures / (classes x pictures of the class)."""
-    counts = np.bincount(labels)
-    return (len(labels) / (len(counts) * counts))[labels].astype(np.float32)
+def class_weights(
+    how: str | Mapping[str, float], labels: NDArray[np.int64], classes: Sequence[str]
+) -> Array | None:
+    """(pictures,) how much each counts in the loss; None where all count the same.
+
+    Args:
+        how: none; balanced, pictures / (classes x pictures of the class), so that each class counts
+            the same; or a number by class, 1 where none is given.
+        labels: (pictures,) class numbers.
+        classes: their names.
+    """
+    if how == "none":
+        return None
+    if isinstance(how, str):
+        counts = np.bincount(labels)
+        return (len(labels) / (len(counts) * counts))[labels].astype(np.float32)
+    return np.array([how.get(name, 1.0) for name in classes], np.float32)[labels]
+
+
+def evenly(labels: NDArray[np.int64], generator: np.random.Generator) -> tuple[Numbers, Numbers]:
+    """As many picture numbers as there are pictures, each class as often as the others, mixed.
+
+    Pictures of a rare class come several times, those of a frequent one in one epoch of several.
+
+    Returns:
+        The numbers, and how often each has come before in this epoch, both (pictures,).
+    """
+    own = [np.flatnonzero(labels == each) for each in np.unique(labels)]
+    wanted = np.full(len(own), len(labels) // len(own))
+    wanted[generator.permutation(len(own))[: len(labels) % len(own)]] += 1
+    order, again = [], []
+    for pictures, count in zip(own, wanted, strict=True):
+        rounds = -(-count // len(pictures))
+        drawn = [generator.permutation(pictures) for _ in range(rounds)]
+        order.append(np.concatenate(drawn)[:count])
+        again.append(np.repeat(np.arange(rounds), len(pictures))[:count])
+    mixed = generator.permutation(len(labels))
+    return np.concatenate(order)[mixed], np.concatenate(again)[mixed]
