@@ -23,6 +23,9 @@
 # make recipes      the published systems: what they report, what was measured here
 # make recipe       run one as an experiment: NAME=codes-svm [AS=mine] [SET="seed=2 batch_size=8"]
 #
+# make sweep        combinations of values as experiments, judged over seeds in one table:
+#                   SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [TEST=1] [AS=name]
+#
 # make bench        plain Keras beside Thaw, and memory against size: [SOURCE=file:///…/pets.zip]
 # make bench-quick  the same with few pictures, for a look
 #
@@ -34,7 +37,7 @@
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
 .PHONY: repro test quick lint own undo compare report folds gate watch page demo export probe lr \
-	recipes recipe bench bench-quick venv venv-dev venv-demo lock clean help
+	recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
 # The variables above are taken from make's own command line alone: make brings some along (AS), and
@@ -54,7 +57,7 @@ override listed = $(if $(call given,$1),$(foreach word,$(value $1),$(call quote,
 override each = $(if $(call given,$1),-- $(call listed,$1))
 
 # No command sees these variables, make's own, or those that would send Python or pip elsewhere.
-unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST
+unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD JOBS K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST
 unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
 unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
@@ -134,6 +137,10 @@ recipes:
 recipe: venv
 	@python src recipe $(call option,--name,AS) $(call option,--set,SET) \
 		-- $(or $(call given,NAME),'')
+
+sweep: venv
+	@python src sweep $(call option,--name,AS) $(call option,--jobs,JOBS) $(call flag,--test,TEST) \
+		$(call option,--set,SET)
 
 bench: venv
 	@python benchmarks/bench.py $(call option,--source,SOURCE)

@@ -20,7 +20,8 @@ from thaw.core import errors
 from workspaces import Shares, Workspace
 
 HERE = Path(__file__).resolve().parent
-STAGES = ("split", "freeze", "extract_features", "train_head", "fine_tune", "evaluate")
+DOWNSTREAM = ("fine_tune", "decide", "evaluate")
+STAGES = ("split", "freeze", "extract_features", "train_head", *DOWNSTREAM)
 JOBS = ("network", "decoded", "views", "steps")
 
 
@@ -140,7 +141,7 @@ def compare_runs(found: Found, workspace: Workspace, epochs: int, which: str) ->
     for model, scores in workspace.read("metrics/evaluation.json")["test"].items():
         ours[f"{model}_test"] = scores["accuracy"]
     title(f"Thaw, `fine_tune_at` changed, {which}")
-    changed = [workspace.stage(name, fine_tune_at=120) for name in ("fine_tune", "evaluate")]
+    changed = [workspace.stage(name, fine_tune_at=120) for name in DOWNSTREAM]
     title(f"Thaw, head changed, {which}")
     head = workspace.stage("train_head", head=workspace.params["head"] | {"dropout": 0.5})
 

@@ -36,19 +36,26 @@ class Judged:
 def judge(made: Workspace, part: str) -> Judged:
     """What both models say of a part of the split, by the mean over views that they predict with.
 
-    As stage `evaluate` computes it.
+    As stages `decide` and `evaluate` compute it.
     """
+    made.stage("decide")
     with contextlib.chdir(made.folder):
         classes: list[str] = workspace.read_dataset()["classes"]
         positive = workspace.check_positive(workspace.read_params(), classes)
         split = tables.read(workspace.SPLIT)
         rows = split[split["split"] == part].sort_values("path")
-        found = {model: evaluate.predict(model, part, rows) for model in MODELS}
+        found = {
+            model: evaluate.predict(path, rows, f"{model}, {part}")
+            for model, path in evaluate.FILES.items()
+        }
     labels = rows["label"].map(classes.index).to_numpy()
     return Judged(
         rows["path"].tolist(),
-        {model: metrics.scores(labels, shares, positive) for model, shares in found.items()},
-        {model: shares.argmax(axis=1) == labels for model, shares in found.items()},
+        {
+            model: metrics.scores(labels, said.probabilities, positive, said.decided)
+            for model, said in found.items()
+        },
+        {model: said.decided == labels for model, said in found.items()},
     )
 
 

@@ -16,7 +16,8 @@ from thaw.core import errors
 from thaw.drawing import markdown
 
 HERE = Path(__file__).resolve().parent
-STAGES = ("download", "split", "freeze", "extract_features", "train_head", "fine_tune", "evaluate")
+TRAININGS = ("train_head", "fine_tune")
+STAGES = ("download", "split", "freeze", "extract_features", *TRAININGS, "decide", "evaluate")
 Peaks = dict[str, list[float]]  # MB of each stage, one for each count
 
 

@@ -48,9 +48,10 @@ Medians; lowest and highest in brackets where there are several. The ratio says 
 faster, or smaller, Thaw is.
 
 - Whole run: plain Keras as one process; Thaw as the scripts of `split`, `extract_features`, \
-`train_head`, `fine_tune` and `evaluate`, each from its start to its end (DVC's own time aside). \
-Plain Keras gets the split ready made; the base network's weights are there on both sides.
-- `fine_tune_at` changed: Thaw runs `fine_tune` and `evaluate`, plain Keras everything again.
+`train_head`, `fine_tune`, `decide` and `evaluate`, each from its start to its end (DVC's own time \
+aside). Plain Keras gets the split ready made; the base network's weights are there on both sides.
+- `fine_tune_at` changed: Thaw runs `fine_tune`, `decide` and `evaluate`, plain Keras all \
+of it again.
 - Head changed (dropout 0.5): Thaw runs `train_head`; plain Keras its process from the start to \
 the end of the head's epochs.
 - Extraction and fine-tuning steps: the two in turn, in processes of their own that are warm. \

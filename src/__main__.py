@@ -50,6 +50,7 @@ COMMANDS = (
     "probe",
     "lr",
     "recipe",
+    "sweep",
     "demo",
     "export",
     "own",

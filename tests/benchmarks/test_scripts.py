@@ -37,7 +37,7 @@ from thaw.training import loop
 
 BENCHMARKS = ROOT / "benchmarks"
 FOLDERS = ("data", "everything")  # with a split.csv
-TRAINING = ("train_head", "fine_tune", "evaluate")
+TRAINING = ("train_head", "fine_tune", "decide", "evaluate")
 NETWORK = {
     "base_model": "cifar10_cnn",
     "weights": "random",

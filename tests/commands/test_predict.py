@@ -16,7 +16,8 @@ from commands.predict import pictures
 from helpers import onnx_model, picture, plain
 from places import SRC
 from thaw.core.errors import ThawError
-from thaw.evaluation.inference import Classifier, probabilities
+from thaw.evaluation.deciding import probabilities
+from thaw.evaluation.inference import Classifier
 from thaw.pictures import sessions
 from thaw.pictures.augmentation import symmetric
 

@@ -45,7 +45,7 @@ def edited(path: Path, more: str) -> Iterator[None]:
     [
         ("src/thaw/drawing/plots.py", {"evaluate", "model_card"}),
         ("src/thaw/drawing/templates/model_card.md.j2", {"evaluate", "model_card"}),
-        ("src/thaw/evaluation/metrics.py", {"evaluate", "model_card"}),
+        ("src/thaw/evaluation/metrics.py", {"decide", "evaluate", "model_card"}),
         ("src/thaw/training/folding.py", TRAININGS),
         ("src/thaw/features/cache.py", {"extract_features", *TRAININGS}),
         ("src/thaw/networks/backbones.py", {"weights", "freeze", *TRAININGS}),
@@ -87,7 +87,12 @@ def test_an_edit_of_code_re_runs(repository: Repository, path: str, stages: set[
         ("on_bad_image", "skip", {"check", "split", "model_card"}),
         # Two training seeds are compared on the same pictures and views.
         ("seed", 2, {"check", "train_head", "fine_tune", "model_card"}),
-        ("split.seed", 2, {"check", "split", "extract_features", "evaluate", "model_card"}),
+        (
+            "split.seed",
+            2,
+            {"check", "split", "extract_features", "decide", "evaluate", "model_card"},
+        ),
+        ("decide.threshold", 0.3, {"check", "decide", "model_card"}),
         ("cores", 1, set()),
     ],
 )

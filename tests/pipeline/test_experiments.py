@@ -28,7 +28,7 @@ def experiment(repository: Repository) -> Iterator[str]:
 
 
 def test_an_experiment_runs_fine_tuning_and_evaluation_alone(experiment: str) -> None:
-    assert ran(experiment) == ["check", "fine_tune", "evaluate", "model_card"]
+    assert ran(experiment) == ["check", "fine_tune", "decide", "evaluate", "model_card"]
 
 
 @pytest.mark.usefixtures("experiment")
@@ -140,3 +140,20 @@ def committed(repository: Repository) -> dict[str, dict[str, str]]:
 def queued(repository: Repository, status: str) -> list[str]:
     table = repository.dvc("queue", "status")
     return [line for line in table.splitlines() if re.search(rf"\b{status}\b", line)]
+
+
+def test_a_sweep_runs_each_combination_tells_of_a_failure_and_goes_on(
+    repository: Repository,
+) -> None:
+    """Of 60 pictures 1 % are too few to train on, which stage `split` finds out."""
+    words = ("split.held_out=0.7,0.99", "decide.threshold=0.3", "--name", "s")
+    told = repository.command("sweep", *words, code=1)
+    assert "2 runs: split.held_out; logs in sweep/" in told
+    assert "[2/2] s-held_out-0.99: failed: " in told
+    assert "1 of 2 runs failed" in told
+    assert "s-held_out-0.7" in repository.dvc("exp", "list", "--name-only").split()
+    again = repository.command("sweep", *words, code=1)
+    assert "1 of 2 were run before" in again
+    rows = [line.split() for line in again.splitlines() if line.startswith("split.held_out=")]
+    assert [row[2] for row in rows] == ["1", "0,"]
+    assert repository.run("git", "status", "--porcelain", "params.yaml") == ""

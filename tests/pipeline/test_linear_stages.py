@@ -138,7 +138,7 @@ def test_a_linear_heads_model_does_not_depend_on_the_seed_of_training(two: Run) 
     found = set()
     for seed in (1, 2):
         two.stages("train_head", head=head(two, "svm"), seed=seed)
-        found.add((two.folder / "models/head.onnx").read_bytes())
+        found.add((two.folder / "data/head.onnx").read_bytes())
     assert len(found) == 1
 
 
@@ -150,7 +150,7 @@ def test_the_same_bytes_twice(run: Run) -> None:
     def files() -> list[bytes]:
         keras.utils.clear_session()  # it numbers what a process has made
         run.stages("train_head", head=head(run, "svm"))
-        names = ("models/head.keras", "models/head.onnx", "metrics/head.json", "plots/head.csv")
+        names = ("models/head.keras", "data/head.onnx", "metrics/head.json", "plots/head.csv")
         return [(run.folder / name).read_bytes() for name in names]
 
     assert files() == files()
@@ -289,8 +289,8 @@ def test_evaluate_draws_the_border_after_the_one_epoch(
     monkeypatch.setattr(
         evaluate.plots, "learning_curves", lambda rows, starts, _: drawn.append((rows, starts))
     )
-    two.stages("train_head", "fine_tune", "evaluate", head=head(two, "svm"))
-    two.stages("fine_tune", "evaluate", fine_tune_at=None, head=head(two, "svm"))
+    two.stages("train_head", "fine_tune", "decide", "evaluate", head=head(two, "svm"))
+    two.stages("fine_tune", "decide", "evaluate", fine_tune_at=None, head=head(two, "svm"))
     (history, starts), (alone, none) = drawn
     assert (history["epoch"].tolist(), starts) == ([1, 2, 3], 1)
     assert (alone["epoch"].tolist(), none) == ([1], None)

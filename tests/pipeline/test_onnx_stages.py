@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         made.params |= {"base_model": "onnx:my net.onnx", "feature_layer": "maps"}
         made.params |= {"cache": {"layer": "features", "bottleneck": "pooled"}}
         made.params |= {"fine_tune_at": None, "average_views": True}
-        made.stages(*STAGES, "evaluate", "model_card")
+        made.stages(*STAGES, "decide", "evaluate", "model_card")
         yield made
 
 
@@ -43,14 +43,19 @@ def test_the_model_is_the_file_with_its_head(run: Run) -> None:
     table: pd.DataFrame = tables.read(run.folder / "data/predictions.csv")
     path = run.folder / "data/dataset/images" / table["path"][0]
     classifier = Classifier(run.folder / "models/model.onnx")
-    shares = classifier.probabilities(decoding.load(path, 32, run.params["resize"], "file"))
+    shares = classifier.judge(classifier.look(path)).probabilities
     written = [float(table[f"fine_tuned_{name}"][0]) for name in classifier.classes]
     np.testing.assert_allclose(shares, written, atol=1e-4)
     pixels = decoding.load(path, 32, run.params["resize"], "file")[None].astype(np.float32)
     frozen = sessions.session(extractors.load(run.folder / "data/weights/base.weights.h5"))
     (maps,) = frozen.run(None, {frozen.get_inputs()[0].name: pixels})
     head = saving.load(run.folder / "models/model.keras")  # the head alone, in Keras
-    np.testing.assert_allclose(classifier.logits(pixels), head(maps), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        classifier.logits(pixels) * classifier.decision.temperature,
+        head(maps),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     onnx.checker.check_model(onnx.load(run.folder / "models/model.onnx"))
 
 

@@ -215,14 +215,15 @@ def test_the_exported_model_reads_pictures_as_the_cache_did(
     with contextlib.chdir(run.folder):
         split = tables.read(workspace.SPLIT)
         paths = split["path"][split["split"] == "validation"].tolist()
-        classifier = inference.Classifier(Path("models/model.onnx"))
+        classifier = inference.Classifier(Path("data/fine_tuned.onnx"))
         found = [
             each.probabilities
             for each in classifier.classify(map(workspace.IMAGES.joinpath, paths))
         ]
     cached = np.load(run.folder / "data/features/validation_boundary.npy")
     assert (resize, bit_depth) == (classifier.resize, classifier.bit_depth)
-    np.testing.assert_array_equal(found, [classifier.probabilities(one) for one in cached[:, 0]])
+    expected = [classifier.judge(one).probabilities for one in cached[:, 0]]
+    np.testing.assert_array_equal(found, expected)
     expected = decoding.load(run.folder / "data/dataset/images" / paths[0], 32, resize, bit_depth)
     np.testing.assert_array_equal(cached[0, 0], expected)
     run.stages("download", "split")
@@ -317,7 +318,7 @@ def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> No
     pictures = np.load(scratch.folder / "data/features/validation_boundary.npy")[:, 0]
     pictures = pictures.astype(np.float32)
     model = saving.load(scratch.folder / "models/model.keras")
-    session = sessions.session((scratch.folder / "models/model.onnx").read_bytes())
+    session = sessions.session((scratch.folder / "data/fine_tuned.onnx").read_bytes())
     (logits,) = session.run(None, {session.get_inputs()[0].name: pictures})
     np.testing.assert_allclose(logits, model(pictures, training=False), rtol=1e-3, atol=1e-4)
     losses = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))

@@ -40,6 +40,7 @@ STAGES = [
     "extract_features",
     "train_head",
     "fine_tune",
+    "decide",
     "evaluate",
     "model_card",
 ]
