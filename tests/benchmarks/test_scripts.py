@@ -24,8 +24,10 @@ import seeds
 import sweep
 import tables
 import thaw_worker
+import unlike
 import workspace
 import workspaces
+from helpers import picture
 from places import ROOT
 from processes import Usage
 from runs import Run
@@ -331,3 +333,17 @@ def test_plain_keras_reads_thaws_split(run: Run) -> None:
         assert all(Path(path).is_file() for path in paths)
         pictures, _ = next(iter(plain_keras.dataset(paths, labels, size=32)))
     assert pictures.shape == (min(len(paths), plain_keras.BATCH), 32, 32, 3)
+
+
+def test_unlike_pictures_are_told_by_each_score(run: Run, results: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        picture(tmp_path / "others" / f"{number}.png", seed=number, width=32, height=32)
+    with contextlib.chdir(run.folder):
+        name, found = unlike.measure(tmp_path / "others", 20, 6)
+    assert name == "folder"
+    assert found["pictures"] == {"train": 14, "test": 6, "noise": 6, "text": 6, "others": 12}
+    assert len(found["areas"]) == 5
+    ours = next(iter(found["areas"].values()))
+    assert all(0 <= area <= 1 for area in ours.values())
+    assert "| noise (6) | text (6) | others (12) |" in unlike.section(name, found)
+    assert not results.exists()
