@@ -170,8 +170,8 @@ def main() -> None:
         classes=classes,
         positive=judged,
         test_set=digest(rows["test"]),
-        thawed=bool(len(after)),
         confidence={name: confidence(test, said) for name, said in found["test"].items()},
+        taken=after["taken"].tolist(),
     )
     write_json(workspace.METRICS / "test.json", asdict(tested))
     write_text(workspace.METRICS / "evaluation.md", summary.text(tested))

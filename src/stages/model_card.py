@@ -32,10 +32,10 @@ def catalogued(folder: Path, name: str) -> dict[str, Any]:
     return catalogues.read(folder, name, dict[str, Any])
 
 
-def made(params: Params) -> str:
+def made(params: Params, *, thawed: bool) -> str:
     drawn = params.weights.startswith("random") and not workspace.onnx_given(params)
     start = "from random weights" if drawn else "pretrained"
-    if params.fine_tune_at is None:
+    if not thawed:
         return f"{start}, all of it frozen but the head"
     return f"{start}, trained on with its head from layer {code(params.fine_tune_at)} on"
 
@@ -98,7 +98,7 @@ def deciding(found: dict[str, Any]) -> str:
 
 def trained(select: str) -> str:
     head, model = (workspace.read_json(workspace.METRICS / f"{n}.json") for n in ("head", "model"))
-    last = model if model["epochs"] else head
+    last = model if model["taken"] else head
     by = "the last" if select == "last" else f"the best on validation, by {select}"
     return (
         f"Epochs: {head['epochs']} of the head alone, of which {head['taken']} was taken, then "
@@ -135,7 +135,7 @@ def main() -> None:
             "title": dataset["title"],
             "base_model": place(params.base_model),
             "from_file": workspace.onnx_given(params) is not None,
-            "how": made(params),
+            "how": made(params, thawed=tested.thawed),
             "classes": classes,
             "files": [(name, digest(name)) for name in FILES],
             "image_size": params.image_size,

@@ -117,13 +117,45 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         span = f"[{low:.4f}, {high:.4f}]"
         title = record.TITLES[name] + (" of `nok`" if name in record.BY_CLASS else "")
         assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
-    alone = summary.text(replace(tested, thawed=False))
+    alone = summary.text(replace(tested, thawed=False, tried=0))
     assert "|  | head only |" in alone
     assert "fine-tuned |" not in alone
     assert "Nothing was fine-tuned (`fine_tune_at: null`)" in alone
     assert "McNemar" not in alone
+    for tried, told in (
+        (1, "The one epoch of fine-tuning was no better on validation than the head"),
+        (10, "None of the 10 epochs of fine-tuning was better on validation than the head"),
+    ):
+        untaken = summary.text(replace(tested, thawed=False, tried=tried))
+        assert f"{told}: the head's model is the result." in untaken
+        assert "fine-tuned" not in untaken
     back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
     assert summary.text(back) == summary.text(tested)
+
+
+@pytest.mark.parametrize(
+    ("taken", "thawed", "tried"), [([], False, 0), ([0.0, 0.0], False, 2), ([0.0, 1.0], True, 2)]
+)
+def test_nothing_was_fine_tuned_unless_an_epoch_was_taken(
+    taken: list[float], thawed: bool, tried: int
+):
+    labels, probabilities = sample(2, 20)
+    found = {"head": probabilities, "fine_tuned": probabilities}
+    scores = {name: metrics.scores(labels, probabilities) for name in found}
+    rows = pd.DataFrame({"label": [str(each) for each in labels], "subgroup": ""})
+    tested = comparison.evaluate(
+        labels,
+        found,
+        {name: each.argmax(axis=1) for name, each in found.items()},
+        scores,
+        rows,
+        classes=["0", "1"],
+        positive="1",
+        test_set="x",
+        taken=taken,
+    )
+    assert (tested.thawed, tested.tried) == (thawed, tried)
+    assert ("fine_tuned" in tested.compared) == thawed
 
 
 @pytest.mark.parametrize(

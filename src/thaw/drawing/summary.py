@@ -40,9 +40,16 @@ def score(value: float, interval: Sequence[float]) -> str:
 
 def conclusion(found: Evaluation) -> str:
     """Whether fine-tuning helped, or that there was none."""
-    if not found.thawed:
+    if found.thawed:
+        return verdict(found.fine_tuning)
+    if not found.tried:
         return "Nothing was fine-tuned (`fine_tune_at: null`): the head's model is the result."
-    return verdict(found.fine_tuning)
+    epochs = "The one epoch" if found.tried == 1 else f"None of the {found.tried} epochs"
+    was = "was no" if found.tried == 1 else "was"
+    return (
+        f"{epochs} of fine-tuning {was} better on validation than the head: the head's model is "
+        "the result."
+    )
 
 
 def sureness(found: Evaluation) -> str:

@@ -24,8 +24,8 @@ def evaluate(
     classes: Sequence[str],
     positive: str | None,
     test_set: str,
-    thawed: bool = True,
     confidence: Mapping[str, Mapping[str, float]] | None = None,
+    taken: Sequence[float] = (1,),
 ) -> Evaluation:
     """Compare the models of `COMPARED`.
 
@@ -38,8 +38,8 @@ def evaluate(
         classes: their names, in order.
         positive: whose precision and recall these are; None for the mean over the classes.
         test_set: of `Evaluation`.
-        thawed: whether anything was fine-tuned.
         confidence: of `Evaluation`.
+        taken: of each epoch of fine-tuning, whether it is the result.
     """
     at = None if positive is None else classes.index(positive)
     orders: dict[str, Sequence[str]] = {"label": classes, "subgroup": sorted(set(rows["subgroup"]))}
@@ -47,7 +47,8 @@ def evaluate(
         len(labels),
         test_set,
         positive,
-        thawed,
+        any(taken),
+        len(taken),
         scores,
         {
             name: intervals.scores(influence.judge(labels, shares, at, decided[name]))

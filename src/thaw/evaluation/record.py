@@ -111,7 +111,8 @@ class Evaluation:
     pictures: int
     test_set: str  # SHA-256 of the test pictures: names, labels, contents
     positive: str | None  # the class that `BY_CLASS` are of; None: the mean over the classes
-    thawed: bool  # whether anything was fine-tuned; if not, both models are the head's
+    thawed: bool  # whether an epoch of fine-tuning was taken; if not, both models are the head's
+    tried: int  # epochs of fine-tuning
     scores: Mapping[str, Mapping[str, float]]  # of `metrics.scores`
     intervals: Mapping[str, Intervals]  # 95 %
     fine_tuning: Comparison
