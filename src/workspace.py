@@ -32,6 +32,7 @@ HEAD_ONNX = Path("data/head.onnx")  # as trained; stage decide makes those of mo
 FINE_TUNED_ONNX = Path("data/fine_tuned.onnx")
 PREDICTIONS = Path("data/predictions.csv")  # of the test pictures
 VALIDATION = Path("data/validation_predictions.csv")
+WEAK_SPOTS = Path("data/weak_spots.csv")  # their pictures
 MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")

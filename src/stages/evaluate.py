@@ -1,10 +1,11 @@
 """Stage `evaluate`: compare the head-only and the fine-tuned model: metrics/, plots/.
 
-Metrics are those of both models on the validation and the test pictures. All else is of the test
-pictures.
+Metrics are those of both models on the validation and the test pictures, and weak spots are looked
+for among both. All else is of the test pictures.
 """
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,12 +15,23 @@ from numpy.typing import NDArray
 
 import workspace
 from thaw.core.errors import ThawError
+from thaw.core.params import Params
 from thaw.core.progress import track
 from thaw.drawing import gallery, plots, summary
-from thaw.evaluation import calibration, comparison, deciding, metrics, predictions, record
+from thaw.evaluation import (
+    calibration,
+    comparison,
+    deciding,
+    metrics,
+    predictions,
+    record,
+    weak_spots,
+)
 from thaw.evaluation.inference import Classifier
+from thaw.evaluation.record import WeakSpots
 from thaw.files import tables
 from thaw.files.serialize import write_csv, write_json, write_text
+from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
 
 FILES = {"head": workspace.MODELS / "head.onnx", "fine_tuned": workspace.MODELS / "model.onnx"}
@@ -110,6 +122,27 @@ def digest(rows: pd.DataFrame) -> str:
     return found.hexdigest()
 
 
+def find_weak_spots(rows: pd.DataFrame, right: NDArray[np.bool_], params: Params) -> WeakSpots:
+    """Search among validation and test pictures, from neither of which the model learned."""
+    at = weak_spots.chosen(len(rows))
+    rows, right = rows.iloc[at], right[at]
+    session = sessions.session(str(workspace.FROZEN))
+    size: int = json.loads(session.get_modelmeta().custom_metadata_map["image_size"])
+    paths = [workspace.IMAGES / path for path in rows["path"]]
+    seen, features = weak_spots.look(session, paths, size, params.resize, params.bit_depth)
+    candidates = weak_spots.groups(rows["subgroup"].tolist(), seen, weak_spots.clusters(features))
+    strata = list(zip(rows["split"], rows["label"], strict=True))
+    found, pictures = weak_spots.search(right, strata, candidates)
+    write_json(workspace.METRICS / "weak_spots.json", asdict(found))
+    inside = (
+        (path, number)
+        for number, mask in enumerate(pictures)
+        for path in rows["path"].to_numpy()[mask]
+    )
+    write_csv(workspace.WEAK_SPOTS, ("path", "spot"), inside)
+    return found
+
+
 def write_curves(
     name: str,
     labels: metrics.Labels,
@@ -174,7 +207,11 @@ def main() -> None:
         taken=after["taken"].tolist(),
     )
     write_json(workspace.METRICS / "test.json", asdict(tested))
-    write_text(workspace.METRICS / "evaluation.md", summary.text(tested))
+    right = [found[part]["fine_tuned"].decided == labels[part] for part in PARTS]
+    spots = find_weak_spots(
+        pd.concat([rows[part] for part in PARTS]), np.concatenate(right), params
+    )
+    write_text(workspace.METRICS / "evaluation.md", summary.text(tested, spots))
     for model, said in found["test"].items():
         write_curves(model, test, said, classes, positive)
     confusions = [

@@ -10,7 +10,7 @@ import workspace
 from thaw.core.params import Params
 from thaw.drawing import card, summary
 from thaw.drawing.markdown import code, place
-from thaw.evaluation.record import TITLES, Evaluation
+from thaw.evaluation.record import TITLES, Evaluation, WeakSpots
 from thaw.files import catalogues
 from thaw.files.serialize import write_text
 from thaw.pictures import presets
@@ -122,6 +122,7 @@ def main() -> None:
     classes: list[str] = dataset["classes"]
     split = workspace.read_json(workspace.METRICS / "split.json")
     tested = Evaluation.of(workspace.read_json(workspace.METRICS / "test.json"))
+    spots = WeakSpots.of(workspace.read_json(workspace.METRICS / "weak_spots.json"))
     by_class = card.by_class(tested.confusion["fine_tuned"], classes)
     subgroups = card.by_subgroup(tested.groups["subgroup"]["fine_tuned"])
     tuned = tested.scores["fine_tuned"]
@@ -167,7 +168,12 @@ def main() -> None:
             "by_class": by_class,
             "subgroups": subgroups,
             "limits": card.limits(
-                by_class, subgroups, tuned["calibration_error"], params.image_size, params.resize
+                by_class,
+                subgroups,
+                tuned["calibration_error"],
+                params.image_size,
+                params.resize,
+                spots,
             ),
             "trainable": trained(params.select),
             "parameters": yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True),

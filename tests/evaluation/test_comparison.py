@@ -9,6 +9,8 @@ from sklearn import metrics as sk
 from thaw.drawing import summary
 from thaw.evaluation import comparison, influence, intervals, metrics, record
 
+SPOTS = record.WeakSpots(80, 12, [])
+
 
 def sample(classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
@@ -109,7 +111,7 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
     expected = intervals.scores(influence.judge(labels, probabilities, 0))
     assert tested.intervals["head"] == expected
     assert sum(pictures for *_, pictures in tested.confusion["head"]) == 60
-    lines = summary.text(tested).splitlines()
+    lines = summary.text(tested, SPOTS).splitlines()
     assert lines[0].startswith("Test: 60 pictures. In brackets: 95 % intervals, Wilson's")
     assert lines[2] == "|  | head only | fine-tuned |"
     for name, line in zip(record.TITLES, lines[4:12], strict=True):
@@ -117,7 +119,8 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         span = f"[{low:.4f}, {high:.4f}]"
         title = record.TITLES[name] + (" of `nok`" if name in record.BY_CLASS else "")
         assert line == f"| {title} | 0.2500 {span} | {scores[name]:.4f} {span} |"
-    alone = summary.text(replace(tested, thawed=False, tried=0))
+    assert lines[-1].startswith("Weak spots: the model is worse than on the others in none of 12")
+    alone = summary.text(replace(tested, thawed=False, tried=0), SPOTS)
     assert "|  | head only |" in alone
     assert "fine-tuned |" not in alone
     assert "Nothing was fine-tuned (`fine_tune_at: null`)" in alone
@@ -126,11 +129,11 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         (1, "The one epoch of fine-tuning was no better on validation than the head"),
         (10, "None of the 10 epochs of fine-tuning was better on validation than the head"),
     ):
-        untaken = summary.text(replace(tested, thawed=False, tried=tried))
+        untaken = summary.text(replace(tested, thawed=False, tried=tried), SPOTS)
         assert f"{told}: the head's model is the result." in untaken
         assert "fine-tuned" not in untaken
     back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
-    assert summary.text(back) == summary.text(tested)
+    assert summary.text(back, SPOTS) == summary.text(tested, SPOTS)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def write_run(repository: Repository, wrong: set[int], pictures: int = 40) -> No
     }
     write_json(root / "metrics/evaluation.json", {"test": decisive, "validation": decisive})
     write_json(root / "metrics/test.json", asdict(tested))
+    write_json(root / "metrics/weak_spots.json", asdict(record.WeakSpots(2 * pictures, 0, [])))
     write_json(root / "metrics/split.json", {"pictures": {"test": pictures}})
     for name in ("head", "model"):
         write_json(root / f"metrics/{name}.json", {"epochs": 2})

@@ -8,9 +8,10 @@ from typing import Any
 
 import jinja2
 
+from thaw.drawing import summary
 from thaw.drawing.markdown import code
 from thaw.evaluation import intervals
-from thaw.evaluation.record import Cells
+from thaw.evaluation.record import Cells, WeakSpots
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 FEW = 30  # pictures of a class or subgroup
@@ -76,6 +77,7 @@ def limits(
     calibration_error: float,
     image_size: int,
     resize: str,
+    spots: WeakSpots,
 ) -> list[str]:
     """What a reader of the figures should know before using the model, a sentence or two each."""
     pictures = sum(score.pictures for score in scores)
@@ -108,6 +110,7 @@ def limits(
         found.append(
             f"Fewer than {FEW} test pictures each: {', '.join(few)}. Their figures are rough."
         )
+    found += summary.weak_spots(spots)
     how = "stretched" if resize == "stretch" else "scaled and cut"
     found.append(
         f"Pictures are {how} to {image_size} × {image_size} pixels: what is smaller than a pixel "

@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 
 from thaw.drawing import markdown
-from thaw.evaluation.record import MADE, TITLES, Comparison, Evaluation, whose
+from thaw.evaluation.record import (
+    MADE,
+    TITLES,
+    Comparison,
+    Evaluation,
+    Spot,
+    WeakSpots,
+    whose,
+)
 
 
-def text(found: Evaluation) -> str:
-    """A table of both models, 95 % intervals in brackets, and what the paired test says."""
+def text(found: Evaluation, spots: WeakSpots) -> str:
+    """A table of both models, 95 % intervals in brackets, what the paired test says, weak spots."""
     rows = [
         [
             title(name, found.positive),
@@ -19,6 +27,7 @@ def text(found: Evaluation) -> str:
         f"Test: {found.pictures} pictures. In brackets: {MADE}.\n\n"
         f"{markdown.table(('', *found.compared.values()), rows)}\n\n{conclusion(found)}\n"
         f"{sureness(found)}"
+        f"\n{' '.join(weak_spots(spots))}\n"
     )
 
 
@@ -84,3 +93,33 @@ def verdict(comparison: Comparison) -> str:
     if comparison.chance:
         return f"{change} On these pictures that can be chance."
     return f"{change} That is more than chance."
+
+
+def weak_spots(found: WeakSpots) -> list[str]:
+    """A sentence on what was looked at, and one for each weak spot."""
+    looked = (
+        f"{found.groups} groups of the {found.pictures:,} validation and test pictures (by "
+        "subgroup, size, shape, brightness, contrast, detail and clusters of features)"
+    )
+    if not found.groups:
+        return [f"Weak spots: the {found.pictures:,} validation and test pictures make no groups."]
+    if not found.found:
+        return [f"Weak spots: the model is worse than on the others in none of {looked}."]
+    count = "one" if len(found.found) == 1 else f"{len(found.found)}"
+    return [
+        f"Weak spots: the model is worse than on the others, by more than chance, in {count} of "
+        f"{looked}.",
+        *map(_weak_spot, found.found),
+    ]
+
+
+def _weak_spot(spot: Spot) -> str:
+    whose = ""
+    if spot.subgroup is not None:
+        whose = f" of {markdown.code(spot.subgroup)}" if spot.subgroup else " without a subgroup"
+    like = f" that are {spot.about}" if spot.about else ""
+    return (
+        f"Of {spot.pictures:,} pictures{whose}{like}, {spot.accuracy:.1%} [{spot.low:.1%}, "
+        f"{spot.high:.1%}] are right; of the others, class by class, {spot.others:.1%} (Holm's "
+        f"p = {spot.p_value:.2g})."
+    )

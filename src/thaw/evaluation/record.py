@@ -136,3 +136,40 @@ class Evaluation:
         """
         found = Comparison(**values["fine_tuning"])
         return cls(**{**values, "fine_tuning": found})
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A group of pictures on which the model is right less often."""
+
+    subgroup: str | None
+    about: str
+    pictures: int
+    right: int
+    low: float  # of the 95 % interval of the share that is right
+    high: float
+    others: float  # that share of the other pictures, counted with this group's shares of classes
+    p_value: float  # Holm's, of all groups looked at
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.pictures
+
+
+@dataclass(frozen=True)
+class WeakSpots:
+    """What a search for them found, as `metrics/weak_spots.json` holds it."""
+
+    pictures: int
+    groups: int  # looked at
+    found: Sequence[Spot]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """As read back from JSON.
+
+        Raises:
+            TypeError: when it isn't one.
+            KeyError: likewise.
+        """
+        return cls(**{**values, "found": [Spot(**each) for each in values["found"]]})

@@ -46,6 +46,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF's orientation
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _THUMBNAIL, _SUBIFDS, _RAW = 254, 330, 50706  # tags of a TIFF
 _one_large = threading.Lock()
 # Warning filters belong to the process: set them here, once, since threads decode pictures.
@@ -307,6 +308,21 @@ def load(path: Path, size: int, resize: str = "stretch", bit_depth: BitDepth = "
         if resize == "crop":
             return np.asarray(ImageOps.fit(found.image, shape, Image.Resampling.BILINEAR))
         return np.asarray(found.image.resize(shape, Image.Resampling.BILINEAR))
+
+
+def dimensions(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is upright; mostly without decoding it.
+
+    Raises:
+        BadImageError, OSError, MemoryError: as `read` does.
+    """
+    try:
+        with _opened(path) as file, Image.open(file, formats=FORMATS) as opened:
+            width, height = opened.size
+            turn = TURNS.get(_orientation(opened))
+    except (UnidentifiedImageError, SyntaxError, ValueError):  # what surrounds the pixels is broken
+        return read(path).size
+    return (height, width) if turn in SIDEWAYS else (width, height)
 
 
 def examine(path: Path, bit_depth: BitDepth = "file") -> Examined:
