@@ -40,6 +40,7 @@ PLOTS = Path("plots")
 ENVIRONMENT = METRICS / "environment.json"
 UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone
 RAISED = UNFINISHED / "raised"  # the cache as fine_tune raised it last
+SPEED = UNFINISHED / "speed.json"  # how long a picture takes a model here
 SECONDS = UNFINISHED / "seconds.json"  # how long trainings took here; one for all copies
 
 

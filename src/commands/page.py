@@ -6,6 +6,9 @@ Reads what the stages wrote. The file fetches nothing: it can be mailed, or open
 """
 
 import argparse
+import os
+import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,30 +18,32 @@ import pandas as pd
 from PIL import Image
 
 import workspace
+from thaw.core import environment
 from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
-from thaw.drawing import markdown, summary
-from thaw.evaluation import metrics
+from thaw.drawing import card, markdown, plots, summary
+from thaw.evaluation import differences, metrics
 from thaw.evaluation.inference import Classifier
-from thaw.evaluation.record import TITLES, Evaluation, Groups, whose
-from thaw.files import tables
-from thaw.files.serialize import write_text
+from thaw.evaluation.record import TITLES, Cells, Evaluation, Groups, Spot, WeakSpots, whose
+from thaw.files import checksums, tables
+from thaw.files.serialize import write_json, write_text
 from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
 from thaw.review import folds, pages, reports
 from thaw.review.revisions import WORKSPACE, Revision, opened
 
 PAGE = Path("page/index.html")
-GROUPS = {"label": "Accuracy by class", "subgroup": "Accuracy by subgroup"}
 THUMBNAIL = 160  # pixels
 MOST = 2000
 HEAT_MAPS = 24
+TIMED = 9  # pictures
 SECTIONS = {
     "summary": "Summary",
     "metrics": "Metrics",
     "curves": "Curves",
     "confusion": "Confusion",
+    "threshold": "Threshold",
     "gallery": "Pictures",
     "pipeline": "Pipeline",
     "parameters": "Parameters",
@@ -101,9 +106,23 @@ def charts(tested: Evaluation) -> list[dict[str, Any]]:
         }
         for name, title in (("accuracy", "Accuracy"), ("loss", "Cross-entropy"))
     ]
-    for kind, title, columns in (
-        ("roc", "ROC curve", {"fpr": "false positive rate", "tpr": "true positive rate"}),
-        ("pr", "Precision and recall", {"recall": "recall", "precision": "precision"}),
+    counts = {name: each["pictures"] for name, each in tested.groups["label"]["head"].items()}
+    rate = 1 / len(counts)  # of a class that is guessed
+    if tested.positive is not None:
+        rate = counts.get(tested.positive, 0) / tested.pictures
+    for kind, title, columns, chance in (
+        (
+            "roc",
+            "ROC curve",
+            {"fpr": "false positive rate", "tpr": "true positive rate"},
+            [(0.0, 0.0), (1.0, 1.0)],
+        ),
+        (
+            "pr",
+            "Precision and recall",
+            {"recall": "recall", "precision": "precision"},
+            [(0.0, rate), (1.0, rate)],
+        ),
     ):
         points = {name: read_numbers(f"{kind}_{key}") for key, name in tested.compared.items()}
         across, up = columns
@@ -111,7 +130,7 @@ def charts(tested: Evaluation) -> list[dict[str, Any]]:
             {
                 "title": f"{title}, {whose('roc_auc', tested.positive)}",
                 "about": f"{title} on the test pictures",
-                "spec": pages.curve(points, across, up, (columns[across], columns[up])),
+                "spec": pages.curve(points, across, up, (columns[across], columns[up]), chance),
             }
         )
     return found
@@ -154,6 +173,12 @@ def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[s
         }
 
 
+def heat_scale() -> str:
+    from thaw.review import heatmaps
+
+    return pages.webp(Image.fromarray(heatmaps.scale()))
+
+
 def gallery(
     classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], int]:
@@ -171,6 +196,7 @@ def gallery(
     if worst:
         found = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
         heat = dict(zip(worst, found, strict=True))
+    inside = spots()
     made = thumbnails(rows["path"][shown].tolist())
     pictures = [
         {
@@ -179,11 +205,64 @@ def gallery(
             "subgroup": rows["subgroup"][row],
             "shares": [each[row].round(6).tolist() for each in shares.values()],
             "picture": picture,
+            "spots": inside.get(rows["path"][row], []),
             **heat.get(row, {}),
         }
         for row, picture in zip(shown, made, strict=True)
     ]
     return pictures, len(heat)
+
+
+def spots() -> dict[str, list[int]]:
+    """By picture, the numbers of the weak spots that it lies in."""
+    found: dict[str, list[int]] = {}
+    for path, number in tables.read(workspace.WEAK_SPOTS)[["path", "spot"]].itertuples(index=False):
+        found.setdefault(path, []).append(int(number))
+    return found
+
+
+def spot_name(spot: Spot) -> str:
+    whose = "" if spot.subgroup is None else spot.subgroup or "no subgroup"
+    return ", ".join(filter(None, (whose, spot.about)))
+
+
+def seconds(path: Path, rows: pd.DataFrame) -> tuple[float, str]:
+    """How long a picture takes, decoding included, and on what machine.
+
+    Measured once for a model and a machine, so that the page stays the same.
+    """
+    machine = f"{environment.processor('model name')}, {os.cpu_count()} cores"
+    key = f"{checksums.sha256(path)} {machine}"
+    try:
+        known: dict[str, float] = workspace.read_json(workspace.SPEED)
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        classifier = Classifier(path)
+        taken = []
+        for name in rows["path"][:TIMED]:
+            start = time.perf_counter()
+            pixels = decoding.load(
+                workspace.IMAGES / name,
+                classifier.image_size,
+                classifier.resize,
+                classifier.bit_depth,
+            )
+            classifier.probabilities(pixels)
+            taken.append(time.perf_counter() - start)
+        known[key] = statistics.median(taken)
+        write_json(workspace.SPEED, known)
+    return known[key], machine
+
+
+def size_tile(rows: pd.DataFrame) -> dict[str, str]:
+    path = workspace.MODELS / "model.onnx"
+    taken, machine = seconds(path, rows)
+    return {
+        "name": "model.onnx",
+        "value": f"{path.stat().st_size / 1e6:.1f} MB",
+        "below": f"{1000 * taken:.0f} ms a picture, decoding included ({machine})",
+    }
 
 
 def tiles(tested: Evaluation) -> list[dict[str, str]]:
@@ -208,18 +287,93 @@ def tiles(tested: Evaluation) -> list[dict[str, str]]:
     return [*found, {"name": "test pictures", "value": f"{tested.pictures:,}", "below": below}]
 
 
-def group_rows(groups: Mapping[str, Groups]) -> list[tuple[str, int, list[str]]]:
-    return [
+Cell = tuple[str, str]  # a share and its interval
+GroupTable = tuple[str, list[str], list[tuple[str, int, list[Cell]]]]
+
+
+def by_subgroup(groups: Mapping[str, Groups], titles: Sequence[str]) -> GroupTable:
+    rows = [
         (
             name or "no subgroup",
             int(each["pictures"]),
             [
-                "{accuracy:.1%} [{low:.1%}, {high:.1%}]".format(**model[name])
+                (
+                    "{accuracy:.1%}".format(**model[name]),
+                    "[{low:.1%}, {high:.1%}]".format(**model[name]),
+                )
                 for model in groups.values()
             ],
         )
         for name, each in groups["head"].items()
     ]
+    heads = [f"accuracy, {title}" for title in titles] if len(titles) > 1 else ["accuracy"]
+    return "By subgroup", heads, rows
+
+
+def by_class(confusion: Mapping[str, Cells], titles: Sequence[str], classes: Sequence[str]) -> Any:
+    """Recall and precision of each class by each model."""
+    found = [card.by_class(cells, classes) for cells in confusion.values()]
+    heads = [
+        f"{score}, {title}" if len(titles) > 1 else score
+        for score in ("recall", "precision")
+        for title in titles
+    ]
+    rows = [
+        (
+            each[0].name,
+            each[0].pictures,
+            [pages.share(getattr(one, score)) for score in ("recall", "precision") for one in each],
+        )
+        for each in zip(*found, strict=True)
+    ]
+    return "By class", heads, rows
+
+
+def threshold(
+    tested: Evaluation, classes: Sequence[str], parts: Sequence[pages.Judged]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the section of the threshold shows, and what its script reads."""
+    used, positive = in_use(tested, classes)
+    chosen = positive or classes[0]
+    two = len(classes) == 2
+    offered = [classes.index(chosen)] if two else [*range(len(classes))]
+    if two:
+        about = (
+            f"With two classes, a picture is taken for {chosen} when the model gives it at least "
+            f"the threshold. In use: {used:g}. "
+        )
+    else:
+        about = (
+            "With more than two classes, a picture is taken for the class that the model gives "
+            "most. Here one class stands against the rest: a picture is taken for it when the "
+            "model gives it at least the threshold. "
+        )
+    about += (
+        "Choose a threshold on the validation pictures; the test pictures then say, once, what it "
+        "is worth."
+    )
+    data = pages.thresholds(parts, offered, used)
+    context = {
+        "about": about,
+        "classes": [classes[each] for each in offered],
+        "chosen": chosen,
+        "mark": used,
+        "used": f"{0.5 if used is None else used:g}",
+        "parts": [{"title": part.name, "pictures": len(part.labels)} for part in parts],
+    }
+    return context, data
+
+
+def in_use(tested: Evaluation, classes: Sequence[str]) -> tuple[float | None, str | None]:
+    """The threshold that a prediction goes by, and its class; more than two classes have none."""
+    try:
+        found = workspace.read_json(workspace.METRICS / "decision.json")
+    except OSError:
+        found = {}
+    positive = found.get("positive") or tested.positive
+    if found.get("threshold") is not None:
+        return float(found["threshold"]), positive
+    return (0.5 if len(classes) == 2 else None), positive
 
 
 def by_folds(now: Revision) -> str:
@@ -239,10 +393,34 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         tested = Evaluation.of(workspace.read_json(facts))
     except (KeyError, TypeError):
         raise ThawError(f"{facts} was written by an older Thaw; run `dvc repro`") from None
-    scores, intervals, groups = tested.scores, tested.intervals, tested.groups
+    spots_found = WeakSpots.of(workspace.read_json(workspace.METRICS / "weak_spots.json"))
+    model_card = (workspace.MODELS / "model_card.md").read_text("utf-8")
+    scores, intervals = tested.scores, tested.intervals
+    subgroups = tested.groups["subgroup"]
+    rows = tables.read(workspace.PREDICTIONS)
     models = tested.compared
     drawn = charts(tested)
     shares = {key: found.probabilities[key] for key in models}
+    positive = None if tested.positive is None else classes.index(tested.positive)
+    apart = None
+    if len(models) > 1:
+        apart = differences.differences(labels, shares["head"], shares["fine_tuned"], positive)
+    validated = reports.predictions(workspace.VALIDATION.read_text("utf-8"))
+    last = list(models)[-1]
+    section, thresholds = threshold(
+        tested,
+        classes,
+        [
+            pages.Judged(
+                title,
+                np.array([classes.index(label) for label in each.labels.values()]),
+                each.probabilities[last],
+            )
+            for title, each in (("Validation: choose here", validated), ("Test", found))
+        ],
+    )
+    many = len(classes) > plots.MOST_CLASSES
+    matrix = pages.confused if many else pages.confusion
     if workspace.onnx_given(params):
         given.heat_maps = 0  # a network from an ONNX file has no slopes
     pictures, heated = gallery(classes, shares, given)
@@ -260,7 +438,13 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "run": f"{markdown.place(params.base_model)} on {params.dataset}, {commit(now)}",
         "warnings": warnings(now),
         "sections": list(SECTIONS.items()),
-        "tiles": tiles(tested),
+        "tiles": [*tiles(tested), size_tile(rows)],
+        "weak_spots": [each.replace("`", "") for each in summary.weak_spots(spots_found)],
+        "spots": [spot_name(each) for each in spots_found.found],
+        "card": model_card,
+        "card_address": pages.saved(model_card),
+        "heat_scale": heat_scale() if heated else "",
+        "threshold": section,
         "verdict": summary.conclusion(tested).replace("`", ""),
         "dag": graph(now),
         "parameters": pages.grouped(params.model_dump()),
@@ -271,23 +455,24 @@ def write(now: Revision, given: argparse.Namespace) -> None:
             [scores[key] for key in models],
             [intervals[key] for key in models],
             tested.positive,
+            apart,
         ),
         "groups": [
-            (title, group_rows({key: groups[kind][key] for key in models}))
-            for kind, title in GROUPS.items()
-            if len(groups[kind]["head"]) > 1
+            by_class({key: tested.confusion[key] for key in models}, [*models.values()], classes),
+            *(
+                [by_subgroup({key: subgroups[key] for key in models}, [*models.values()])]
+                if len(subgroups["head"]) > 1
+                else []
+            ),
         ],
         "folds": by_folds(now),
         "charts": drawn,
         "classes": classes,
-        "confusion": [
-            {
-                "model": name,
-                "key": place,
-                "rows": pages.confusion(labels, found.probabilities[key], len(classes)),
-            }
+        "confused" if many else "confusion": [
+            {"model": name, "key": place, "rows": matrix(labels, shares[key], len(classes))}
             for place, (key, name) in enumerate(models.items())
         ],
+        "confusion" if many else "confused": [],
         "subgroups": sorted({row["subgroup"] for row in pictures} - {""}),
         "heat_maps": heated,
         "gallery_about": f"{about}.",
@@ -298,6 +483,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "classes": classes,
         "models": list(models.values()),
         "pictures": pictures,
+        "thresholds": thresholds,
     }
     write_text(PAGE, pages.render(context, data))
 

@@ -155,13 +155,29 @@ def write_curves(
         known = (*columns, "threshold")[: len(points[0])]
         write_csv(workspace.PLOTS / f"{kind}_{name}.csv", known, points)
     table = metrics.confusion(labels, said.decided, len(classes))
-    few = len(classes) <= plots.MOST_CLASSES  # of more, most cells are empty
+    heads = ["actual", "predicted", "pictures"]
+    few = len(classes) <= plots.MOST_CLASSES  # of more, most cells are empty, and no plot has room
+    drawn = {*most_confused(table)}
+    if not few:
+        heads.append("drawn")
     cells = [
-        (classes[actual], classes[predicted], int(count))
+        (classes[actual], classes[predicted], int(count), int({actual, predicted} <= drawn))
         for (actual, predicted), count in np.ndenumerate(table)
-        if few or count
+        if few or count or {actual, predicted} <= drawn
     ]
-    write_csv(workspace.PLOTS / f"confusion_{name}.csv", ("actual", "predicted", "pictures"), cells)
+    rows = [cell[: len(heads)] for cell in cells]
+    write_csv(workspace.PLOTS / f"confusion_{name}.csv", heads, rows)
+
+
+def most_confused(table: NDArray[np.int64]) -> list[int]:
+    """The classes of the pairs that are confused most, as many as a plot has room for."""
+    found: list[int] = []
+    for pair in metrics.confused(table):
+        more = [label for label in pair if label not in found]
+        if len(found) + len(more) > plots.MOST_CLASSES:
+            break
+        found += more
+    return found
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,47 @@ def test_a_number_of_the_confusion_matrix_shows_its_pictures(
                 expect(button).to_be_disabled()
 
 
+def test_the_slider_shows_what_a_threshold_does(page: Page, rows: list[dict[str, str]]) -> None:
+    slider = page.locator("#threshold-at")
+    test = page.locator(".judged").nth(1)
+    expect(page.locator(".judged").first).to_contain_text("Validation: choose here")
+    expect(page.locator("#threshold-value")).to_have_text("0.5")
+    used = test.locator("td").all_inner_texts()
+    for text, threshold in (("0.5", 0.5), ("0.505", 0.505), ("0", 0)):
+        if text == "0.505":
+            slider.focus()
+            page.keyboard.press("ArrowRight")
+        elif text == "0":
+            page.keyboard.press("Home")
+        expect(page.locator("#threshold-value")).to_have_text(text)
+        taken = [float(row["fine_tuned_rusty iron"]) >= threshold for row in rows]
+        iron = [row["label"] == "rusty iron" for row in rows]
+        pairs = list(zip(iron, taken, strict=True))
+        counts = [pairs.count(each) for each in product((True, False), repeat=2)]
+        assert [int(each) for each in test.locator("td").all_inner_texts()] == counts
+    expect(test.locator("[data-score=recall]")).to_have_text("100.0%")
+    page.click("#threshold-used")
+    assert test.locator("td").all_inner_texts() == used
+    assert page.locator("#line-recall").get_attribute("points")
+
+
+def test_the_card_is_there_to_read_and_to_save(page: Page, repository: Repository) -> None:
+    page.click("#card summary")
+    card = (repository.path / "models/model_card.md").read_text(encoding="utf-8")
+    assert page.locator("#card pre").text_content() == card
+    with page.expect_download() as saved:
+        page.click("#card a")
+    assert saved.value.suggested_filename == "model_card.md"
+    assert Path(saved.value.path()).read_text(encoding="utf-8") == card
+
+
+def test_the_page_says_how_large_and_how_quick_the_model_is(page: Page) -> None:
+    tile = page.locator(".tiles li", has_text="model.onnx")
+    expect(tile).to_contain_text(re.compile(r"\d+\.\d MB"))
+    expect(tile).to_contain_text(re.compile(r"\d+ ms a picture, decoding included \(.*cores\)"))
+    expect(page.locator("#summary")).to_contain_text("Weak spots: none looked for")
+
+
 def test_a_picture_is_looked_at_by_keyboard(page: Page, rows: list[dict[str, str]]) -> None:
     wrong = [row for row in rows if row["label"] != row["predicted"]]
     worst = max(wrong, key=lambda row: float(row["confidence"]))
@@ -150,6 +192,7 @@ def test_a_picture_is_looked_at_by_keyboard(page: Page, rows: list[dict[str, str
     expect(title).to_contain_text(f"is {worst['label']}")
     heat = page.locator("#viewer-heat")
     expect(heat).to_contain_text(f"what spoke for “{worst['predicted']}”")
+    expect(heat.locator(".scale")).to_contain_text("most")
     page.wait_for_function(f"({LOADED})([...document.querySelectorAll('.shown img')])")
     first = title.inner_text()
     page.keyboard.press("ArrowRight")

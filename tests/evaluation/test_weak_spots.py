@@ -168,6 +168,8 @@ def test_what_was_found_is_a_sentence(spots: list[Spot], told: str) -> None:
     text = " ".join(summary.weak_spots(found))
     assert told in text
     assert "918 validation and test pictures" in text
+    (few,) = summary.weak_spots(WeakSpots(42, 0, []))
+    assert few.endswith("42 validation and test pictures make no groups of 20.")
     back = WeakSpots.of(json.loads(json.dumps(asdict(found))))
     assert summary.weak_spots(back) == summary.weak_spots(found)
 

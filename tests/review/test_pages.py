@@ -12,6 +12,8 @@ import vl_convert
 from PIL import Image
 
 from helpers import pixels
+from thaw.drawing.card import Share
+from thaw.evaluation import record
 from thaw.review import pages
 
 EPOCHS = pd.DataFrame(
@@ -92,6 +94,69 @@ def test_a_bar_that_is_longer_than_one_says_where_it_ends() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "word"),
+    [("accuracy", 0.04, "better"), ("accuracy", -0.04, "worse"), ("loss", -0.04, "better")],
+)
+def test_a_difference_is_told_with_its_interval(metric: str, value: float, word: str) -> None:
+    values = dict.fromkeys(record.TITLES, 0.5)
+    within = dict.fromkeys(values, (0.25, 0.75))
+    apart = dict.fromkeys(values, record.Difference(0.01, -0.02, 0.04, 0.4))
+    apart[metric] = record.Difference(value, value - 0.01, value + 0.01, 1e-6)
+    found = pages.scores([values, values], [within, within], "b", apart)
+    told = {row["title"]: row["difference"] for row in found}
+    ends = [f"{end:+.4f}".replace("-", "−") for end in (value - 0.01, value + 0.01)]
+    assert told[record.TITLES[metric]]["interval"] == f"[{', '.join(ends)}]"
+    assert told[record.TITLES[metric]]["word"] == word
+    assert told["recall"] == {
+        "value": "+0.0100",
+        "interval": "[−0.0200, +0.0400]",
+        "word": "can be chance",
+    }
+    assert pages.scores([values], [within], "b")[0]["difference"] is None
+
+
+def test_the_slider_counts_what_comes_of_each_threshold() -> None:
+    labels = np.array([1, 1, 0, 0, 0])
+    second = np.array([0.9, 0.4137, 0.5, 0.2, 0.0])
+    part = pages.Judged("validation", labels, np.stack([1 - second, second], axis=1))
+    found = pages.thresholds([part], [1], 0.4137)
+    grid = found["grid"]
+    assert grid[found["used"]] == 0.4137
+    assert (grid[0], grid[-1], len(grid)) == (0, 1, 202)
+    positives, others, hits, alarms = found["parts"][0]["classes"][0]
+    assert (positives, others) == (2, 3)
+    for at, each in enumerate(grid):
+        assert hits[at] == ((second >= each) & (labels == 1)).sum()
+        assert alarms[at] == ((second >= each) & (labels == 0)).sum()
+    assert hits[found["used"]] == 2
+    many = pages.thresholds([part], [0, 1] * 60, None)
+    assert (len(many["grid"]), many["used"]) == (51, None)
+    assert json.loads(pages.embedded(found)) == found
+
+
+def test_of_many_classes_the_most_confused_pairs_are_listed() -> None:
+    labels = np.array([0, 0, 0, 1, 2])
+    found = pages.confused(labels, np.eye(3)[[1, 1, 0, 1, 0]], 3)
+    assert found == [
+        {"actual": 0, "predicted": 1, "count": 2, "of": 3},
+        {"actual": 2, "predicted": 0, "count": 1, "of": 1},
+    ]
+
+
+def test_a_curve_has_the_line_of_guessing() -> None:
+    points = pd.DataFrame({"fpr": [0.0, 1.0], "tpr": [0.0, 1.0]})
+    spec = pages.curve({"head only": points}, "fpr", "tpr", ("x", "y"), [(0, 0), (1, 1)])
+    line = spec["layer"][0]["data"]["values"]
+    assert line == [{"fpr": 0, "tpr": 0}, {"fpr": 1, "tpr": 1}]
+    assert "guessing" in vl_convert.vegalite_to_svg({**spec, "width": 300})
+
+
+def test_a_share_of_nothing_is_a_dash() -> None:
+    assert pages.share(Share(154, 205)) == ("75.1%", "[68.8%, 80.5%]")
+    assert pages.share(Share(0, 0)) == ("–", "")
+
+
 def test_a_confusion_matrix_counts_and_gives_shares_of_rows() -> None:
     labels = np.array([0, 0, 0, 0, 1])
     shares = np.eye(3)[[0, 0, 0, 1, 1]]
@@ -132,7 +197,9 @@ def test_an_axis_ends_where_nothing_can_lie(name: str, ends: dict[str, int]) -> 
 
 def test_a_curve_keeps_the_order_of_its_points() -> None:
     points = pd.DataFrame([{"fpr": 0.0, "tpr": y, "threshold": 1 - y} for y in (0.0, 0.5, 0.2)])
-    spec = pages.curve({"head only": points, "fine-tuned": points[:1]}, "fpr", "tpr", ("x", "y"))
+    spec = pages.curve(
+        {"head only": points, "fine-tuned": points[:1]}, "fpr", "tpr", ("x", "y"), [(0, 0), (1, 1)]
+    )
     values = spec["data"]["values"]
     assert [row["place"] for row in values] == [0, 1, 2, 0]
     assert [row["model"] for row in values] == ["head only"] * 3 + ["fine-tuned"]

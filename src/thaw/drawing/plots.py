@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from thaw.drawing.lettering import FONT, legible, transliterated
+from thaw.evaluation import metrics
 from thaw.files.serialize import atomic
 from thaw.pictures.decoding import Pixels
 
@@ -329,12 +330,10 @@ def _confused(matrices: Sequence[Matrix], path: Path) -> None:
     places = figure.subplots(len(matrices), 1, squeeze=False).ravel()
     for axes, each in zip(places, matrices, strict=True):
         names = list(legible(each.classes).values())
-        wrong = each.counts.copy()
-        np.fill_diagonal(wrong, 0)
-        order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-        pairs = [divmod(int(cell), len(names)) for cell in order if wrong.flat[cell]]
+        wrong = metrics.confused(each.counts)
+        pairs = wrong[:MOST_PAIRS]
         actual = each.counts.sum(axis=1)
-        counts = [int(wrong[pair]) for pair in pairs]
+        counts = [int(each.counts[pair]) for pair in pairs]
         bars = axes.barh(range(len(pairs)), counts, color=WRONG)
         axes.bar_label(
             bars,
@@ -349,11 +348,10 @@ def _confused(matrices: Sequence[Matrix], path: Path) -> None:
         axes.margins(x=0.12)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-        total = int(np.count_nonzero(wrong))
         axes.set_title(
             transliterated(
                 f"{each.title}: {np.trace(each.counts):,} of {each.counts.sum():,} right\n"
-                f"the {len(pairs)} most confused of {total:,} pairs of classes"
+                f"the {len(pairs)} most confused of {len(wrong):,} pairs of classes"
             ),
             parse_math=False,
             fontsize=11,

@@ -102,7 +102,10 @@ def weak_spots(found: WeakSpots) -> list[str]:
         "subgroup, size, shape, brightness, contrast, detail and clusters of features)"
     )
     if not found.groups:
-        return [f"Weak spots: the {found.pictures:,} validation and test pictures make no groups."]
+        return [
+            f"Weak spots: none looked for, as the {found.pictures:,} validation and test pictures "
+            "make no groups of 20."
+        ]
     if not found.found:
         return [f"Weak spots: the model is worse than on the others in none of {looked}."]
     count = "one" if len(found.found) == 1 else f"{len(found.found)}"

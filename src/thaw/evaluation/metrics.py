@@ -42,6 +42,15 @@ def cells(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return list(zip(actual.tolist(), predicted.tolist(), counts.tolist(), strict=True))
 
 
+def confused(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Actual and predicted class of all pairs that are confused, the most frequent first."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+    actual, predicted = np.unravel_index(order, wrong.shape)
+    return list(zip(actual.tolist(), predicted.tolist(), strict=True))
+
+
 def roc_curve(truth: NDArray[np.bool_], scores: Array) -> tuple[Array, Array, Array]:
     """False positive rate, true positive rate and threshold, each (points,)."""
     fpr, tpr, thresholds = sk.roc_curve(truth, scores)

@@ -19,6 +19,7 @@ Heat = NDArray[np.float32]  # (S, S), from 0, nothing, to 1, the most
 Symmetry = tuple[int, bool, bool]
 POOLING = re.compile(r"(?:average|max)_pooling_(\d+)|flatten")
 PALETTE = mpl.colormaps["inferno"]  # readable for colour-blind people, and in grey
+SCALE = 128  # pixels
 STRENGTH = 0.7  # of the colour where the heat is greatest
 
 
@@ -93,6 +94,12 @@ class Explainer:
             heat = tf.reduce_sum(weights * each, axis=-1, keepdims=True)
             total += tf.image.resize(heat, (self.size, self.size))[..., 0]
         return total
+
+
+def scale() -> decoding.Pixels:
+    """The colours of a heat map from nothing, left, to the most, on a picture of middle grey."""
+    heat = np.tile(np.linspace(0, 1, SCALE, dtype=np.float32), (8, 1))
+    return overlay(np.full((8, SCALE, 3), 128, np.uint8), heat)
 
 
 def overlay(pixels: decoding.Pixels, heat: Heat) -> decoding.Pixels:

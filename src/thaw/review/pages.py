@@ -10,13 +10,16 @@ from typing import Any
 
 import jinja2
 import networkx
+import numpy as np
 import pandas as pd
 import vl_convert
 from PIL import Image
 
 from thaw.drawing import markdown
+from thaw.drawing.card import Share
 from thaw.evaluation import metrics
-from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, whose
+from thaw.evaluation.differences import more_than_chance
+from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, Difference, whose
 from thaw.review import recipes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -24,6 +27,8 @@ QUALITY = 70  # of WebP
 BOX, TALL, ACROSS, DOWN = 150, 38, 190, 74  # of the drawing of the stages
 HEIGHT = 290  # of a chart
 NEARLY = 0.95  # an accuracy
+MOST_PAIRS = 20  # of classes
+FINE, COARSE, MANY = 200, 50, 100  # steps of thresholds; coarse for more than `MANY` classes
 # A mouse drags the chart; a finger scrolls the page, and so does the wheel alone.
 ZOOM = {
     "name": "zoom",
@@ -98,6 +103,7 @@ def scores(
     values: Sequence[Mapping[str, float]],
     intervals: Sequence[Mapping[str, Sequence[float]]],
     positive: str | None,
+    apart: Mapping[str, Difference] | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each metric: each model's value and interval, and both in percent of a bar.
 
@@ -105,7 +111,9 @@ def scores(
         values: of each model.
         intervals: of each model.
         positive: the class that precision, recall and the like are of; None: the mean over all.
+        apart: how the second model differs from the first; None where there is one model.
     """
+    told = more_than_chance(apart) if apart else {}
     rows = []
     for name, title in TITLES.items():
         longest = max(1.0, *(each[name][1] for each in intervals))
@@ -124,8 +132,20 @@ def scores(
         better = "lower is better" if name in LOWER_IS_BETTER else ""
         ends = f"bar ends at {longest:.2f}" if longest > 1 else ""
         note = ", ".join(filter(None, (whose(name, positive), better, ends)))
-        rows.append({"title": title, "note": note, "cells": cells})
+        difference = _difference(name, apart[name], told[name]) if apart else None
+        rows.append({"title": title, "note": note, "cells": cells, "difference": difference})
     return rows
+
+
+def _difference(name: str, found: Difference, more: bool) -> dict[str, str]:
+    better = (found.value > 0) != (name in LOWER_IS_BETTER)
+    word = ("better" if better else "worse") if more else "can be chance"
+    low, high = markdown.signed(found.low), markdown.signed(found.high)
+    return {
+        "value": markdown.signed(found.value),
+        "interval": f"[{low}, {high}]",
+        "word": "the same" if found.value == found.low == found.high == 0 else word,
+    }
 
 
 def _percent(part: float, whole: float) -> float:
@@ -141,6 +161,63 @@ def confusion(
         [{"count": int(n), "share": round(100 * int(n) / max(int(row.sum()), 1))} for n in row]
         for row in counts
     ]
+
+
+def confused(
+    labels: metrics.Labels, probabilities: metrics.Array, classes: int
+) -> list[dict[str, int]]:
+    """The most confused pairs of classes: pictures, and of how many of the actual class."""
+    counts = metrics.confusion(labels, probabilities.argmax(axis=1), classes)
+    return [
+        {
+            "actual": actual,
+            "predicted": predicted,
+            "count": int(counts[actual, predicted]),
+            "of": int(counts[actual].sum()),
+        }
+        for actual, predicted in metrics.confused(counts)[:MOST_PAIRS]
+    ]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the slider of thresholds shows of some pictures."""
+
+    name: str
+    labels: metrics.Labels
+    probabilities: metrics.Array
+
+
+def thresholds(
+    parts: Sequence[Judged], classes: Sequence[int], used: float | None
+) -> dict[str, Any]:
+    """What comes of each threshold: a picture is taken for a class whose share is no smaller.
+
+    Args:
+        parts: validation and test pictures.
+        classes: those to choose from.
+        used: the threshold in use; None where there is none.
+
+    Returns:
+        The thresholds, which of them is in use, and for each part and class how many pictures are
+        of it, how many are not, and how many of both are taken for it at each threshold.
+    """
+    steps = FINE if len(classes) <= MANY else COARSE
+    grid = np.linspace(0, 1, steps + 1).round(6)
+    if used is not None:
+        grid = np.union1d(grid, round(used, 6))
+    found = []
+    for part in parts:
+        rows = []
+        for label in classes:
+            own = part.labels == label
+            shares = part.probabilities[:, label].round(6)
+            sides = [np.sort(shares[side]) for side in (own, ~own)]
+            taken = [(len(side) - np.searchsorted(side, grid)).tolist() for side in sides]
+            rows.append([*map(len, sides), *taken])
+        found.append({"name": part.name, "classes": rows})
+    at = None if used is None else int(np.searchsorted(grid, round(used, 6)))
+    return {"grid": grid.tolist(), "used": at, "classes": list(classes), "parts": found}
 
 
 def learning_curve(
@@ -214,7 +291,11 @@ def learning_curve(
 
 
 def curve(
-    curves: Mapping[str, pd.DataFrame], x: str, y: str, titles: tuple[str, str]
+    curves: Mapping[str, pd.DataFrame],
+    x: str,
+    y: str,
+    titles: tuple[str, str],
+    chance: Sequence[tuple[float, float]],
 ) -> dict[str, Any]:
     """A Vega-Lite chart of each model's ROC or precision-recall curve.
 
@@ -223,6 +304,7 @@ def curve(
         x: the column of the axis across.
         y: the column of the axis up.
         titles: of both axes.
+        chance: both ends of the line that guessing gives.
     """
     rows = [
         {"model": model, "place": place, **point}
@@ -245,7 +327,20 @@ def curve(
         ),
     ]
     hover = {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0}
-    layers = [
+    guessed = {"values": [dict(zip((x, y), point, strict=True)) for point in chance]}
+    middle = {"values": [{x: 0.5, y: sum(up for _, up in chance) / 2}]}
+    at = {name: encoding[name] for name in ("x", "y")}
+    layers: list[dict[str, Any]] = [
+        {
+            "data": guessed,
+            "mark": {"type": "line", "strokeDash": [2, 3], "strokeWidth": 1.5, "clip": True},
+            "encoding": at | {"color": {"value": "grey"}},
+        },
+        {
+            "data": middle,
+            "mark": {"type": "text", "align": "left", "dx": 6, "dy": 12, "text": "guessing"},
+            "encoding": at,
+        },
         {"params": [ZOOM], "mark": {"type": "line", "clip": True}, "encoding": encoding},
         {
             "params": [
@@ -296,6 +391,19 @@ def webp(image: Image.Image, side: int | None = None) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def share(found: Share) -> tuple[str, str]:
+    """A share in percent and its interval; a dash where it is of nothing."""
+    if not found.whole:
+        return "–", ""
+    low, high = found.interval
+    return f"{found.part / found.whole:.1%}", f"[{low:.1%}, {high:.1%}]"
+
+
+def saved(text: str) -> str:
+    """A text as a `data:` address."""
+    return f"data:text/markdown;base64,{base64.b64encode(text.encode()).decode()}"
+
+
 def render(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """The page: one file, which fetches nothing.
 
@@ -313,6 +421,7 @@ def render(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         **context,
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
+        slider=(TEMPLATES / "thresholds.js").read_text(encoding="utf-8"),
         licences=(TEMPLATES / "licences.html").read_text(encoding="utf-8"),
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         data=embedded(data),

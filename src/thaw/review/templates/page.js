@@ -70,6 +70,7 @@ function filter() {
     words.every((word) => row.text.includes(word) || data.classes[row.predicted[m]].toLowerCase().includes(word)) &&
     (wanted.actual === "" || row.label === Number(wanted.actual)) &&
     (wanted.predicted === "" || row.predicted[m] === Number(wanted.predicted)) &&
+    (!wanted.spot || row.spots.includes(Number(wanted.spot))) &&
     (!wanted.subgroup || row.subgroup === wanted.subgroup) &&
     (wanted.kind !== "wrong" || mistake(row, m)) &&
     (wanted.kind !== "right" || !mistake(row, m)) &&
@@ -78,7 +79,7 @@ function filter() {
   found.sort(ORDERS[wanted.order](m));
   const wrong = found.filter((row) => mistake(row, m)).length;
   document.getElementById("count").textContent =
-    `${found.length} of ${pictures.length} pictures, ${wrong} of them ${wrong === 1 ? "a mistake" : "mistakes"} of the ${data.models[m]} model.`;
+    `${found.length} of ${pictures.length} pictures, ${wrong} of them ${wrong === 1 ? "a mistake" : "mistakes"}${data.models.length > 1 ? ` of the ${data.models[m]} model` : ""}.`;
   list.replaceChildren();
   shown = 0;
   showMore();
@@ -119,7 +120,7 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => setTimeout(filter));
 more.addEventListener("click", () => showMore()?.firstChild.focus());
 
-for (const button of document.querySelectorAll(".confusion button")) {
+for (const button of document.querySelectorAll(".confusion button, .confused button")) {
   button.addEventListener("click", () => {
     form.reset();
     for (const name of ["model", "actual", "predicted"]) form.elements[name].value = button.dataset[name];
