@@ -9,7 +9,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from thaw.core import environment
 from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
-from thaw.drawing import card, markdown, plots, summary
+from thaw.drawing import markdown, plots, summary
 from thaw.evaluation import differences, metrics
 from thaw.evaluation.inference import Classifier
-from thaw.evaluation.record import TITLES, Cells, Evaluation, Groups, Spot, WeakSpots, whose
+from thaw.evaluation.record import TITLES, Evaluation, Spot, WeakSpots, whose
 from thaw.files import checksums, tables
 from thaw.files.serialize import write_json, write_text
 from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
-from thaw.review import folds, pages, reports
+from thaw.review import folds, pages, reports, share_tables
 from thaw.review.revisions import WORKSPACE, Revision, opened
 
 PAGE = Path("page/index.html")
@@ -287,48 +287,6 @@ def tiles(tested: Evaluation) -> list[dict[str, str]]:
     return [*found, {"name": "test pictures", "value": f"{tested.pictures:,}", "below": below}]
 
 
-Cell = tuple[str, str]  # a share and its interval
-GroupTable = tuple[str, list[str], list[tuple[str, int, list[Cell]]]]
-
-
-def by_subgroup(groups: Mapping[str, Groups], titles: Sequence[str]) -> GroupTable:
-    rows = [
-        (
-            name or "no subgroup",
-            int(each["pictures"]),
-            [
-                (
-                    "{accuracy:.1%}".format(**model[name]),
-                    "[{low:.1%}, {high:.1%}]".format(**model[name]),
-                )
-                for model in groups.values()
-            ],
-        )
-        for name, each in groups["head"].items()
-    ]
-    heads = [f"accuracy, {title}" for title in titles] if len(titles) > 1 else ["accuracy"]
-    return "By subgroup", heads, rows
-
-
-def by_class(confusion: Mapping[str, Cells], titles: Sequence[str], classes: Sequence[str]) -> Any:
-    """Recall and precision of each class by each model."""
-    found = [card.by_class(cells, classes) for cells in confusion.values()]
-    heads = [
-        f"{score}, {title}" if len(titles) > 1 else score
-        for score in ("recall", "precision")
-        for title in titles
-    ]
-    rows = [
-        (
-            each[0].name,
-            each[0].pictures,
-            [pages.share(getattr(one, score)) for score in ("recall", "precision") for one in each],
-        )
-        for each in zip(*found, strict=True)
-    ]
-    return "By class", heads, rows
-
-
 def threshold(
     tested: Evaluation, classes: Sequence[str], parts: Sequence[pages.Judged]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -376,10 +334,16 @@ def in_use(tested: Evaluation, classes: Sequence[str]) -> tuple[float | None, st
     return (0.5 if len(classes) == 2 else None), positive
 
 
-def by_folds(now: Revision) -> str:
+def by_folds(now: Revision) -> dict[str, Any]:
     """What folds of the present parameters found; empty where there are none."""
     found = folds.read(now)
-    return folds.text(found.result) if found else ""
+    if not found:
+        return {}
+    return {
+        "opening": folds.opening(found.result),
+        "closing": folds.closing(found.result),
+        "tables": share_tables.by_folds(found.result),
+    }
 
 
 def write(now: Revision, given: argparse.Namespace) -> None:
@@ -458,9 +422,9 @@ def write(now: Revision, given: argparse.Namespace) -> None:
             apart,
         ),
         "groups": [
-            by_class({key: tested.confusion[key] for key in models}, [*models.values()], classes),
+            share_tables.by_class({key: tested.confusion[key] for key in models}, classes),
             *(
-                [by_subgroup({key: subgroups[key] for key in models}, [*models.values()])]
+                [share_tables.by_group("By subgroup", {key: subgroups[key] for key in models})]
                 if len(subgroups["head"]) > 1
                 else []
             ),

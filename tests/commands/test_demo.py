@@ -109,8 +109,8 @@ def heat(page: Page, label: str) -> str:
     expect(image).to_be_visible(timeout=SECONDS)
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-testid=stImage] img')]"
-        ".every(image => image.complete && image.naturalWidth === 32)"
-    )
+        ".every(image => image.complete && [32, 128].includes(image.naturalWidth))"
+    )  # pictures, and the scale
     return str(image.get_attribute("src"))
 
 
@@ -152,6 +152,22 @@ def test_a_picture_is_dropped(page: Page, tmp_path: Path) -> None:
         list(path.read_bytes()),
     )
     expect(page.locator("[data-testid=stMetric]")).to_have_count(2, timeout=SECONDS)
+
+
+def test_several_pictures_are_listed_and_refused_ones_told(page: Page, tmp_path: Path) -> None:
+    words = tmp_path / "notes.txt"
+    words.write_text("words")
+    upload(page, picture(tmp_path / "old.png", seed=11))
+    expect(page.locator("[data-testid=stMetric]")).to_have_count(2, timeout=SECONDS)
+    page.set_input_files(
+        "input[type=file]", [words, *(picture(tmp_path / f"{n}.png", seed=n) for n in (1, 2))]
+    )
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text("notes.txt can't be read: ")
+    for name in ("1.png", "2.png"):
+        expect(page.locator("[data-testid=stMarkdown]", has_text=name)).to_have_count(1)
+    expect(page.locator("[data-testid=stSelectbox]", has_text="Look closer at")).to_have_count(1)
+    expect(page.locator("[data-testid=stMetric]")).to_have_count(2)
+    expect(page.locator("[data-testid=stApp]")).not_to_contain_text("old.png")
 
 
 def test_a_file_that_only_says_it_is_a_picture(page: Page, tmp_path: Path) -> None:

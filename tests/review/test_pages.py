@@ -14,7 +14,7 @@ from PIL import Image
 from helpers import pixels
 from thaw.drawing.card import Share
 from thaw.evaluation import record
-from thaw.review import pages
+from thaw.review import pages, share_tables
 
 EPOCHS = pd.DataFrame(
     [
@@ -153,8 +153,8 @@ def test_a_curve_has_the_line_of_guessing() -> None:
 
 
 def test_a_share_of_nothing_is_a_dash() -> None:
-    assert pages.share(Share(154, 205)) == ("75.1%", "[68.8%, 80.5%]")
-    assert pages.share(Share(0, 0)) == ("–", "")
+    assert share_tables.share(Share(154, 205)) == ("75.1%", "[68.8%, 80.5%]")
+    assert share_tables.share(Share(0, 0)) == ("–", "")
 
 
 def test_a_confusion_matrix_counts_and_gives_shares_of_rows() -> None:
@@ -225,3 +225,31 @@ def test_no_text_ends_the_script_that_holds_it() -> None:
     found = pages.embedded({"texts": texts})
     assert not re.search("[<\u2028]", found)
     assert json.loads(found) == {"texts": texts}
+
+
+@pytest.mark.parametrize("models", [["head"], ["head", "fine_tuned"]])
+def test_each_class_has_recall_and_precision_with_intervals(models: list[str]) -> None:
+    confusion = {model: [(0, 0, 6), (0, 1, 2), (1, 1, 9)] for model in models}
+    table = share_tables.by_class(confusion, ["moss", "rust", "ivy"])
+    first, _, last = table.rows
+    assert first[0] == "moss"
+    recall, precision = share_tables.share(Share(6, 8)), share_tables.share(Share(6, 6))
+    assert first[1] == [("8", ""), *[recall] * len(models), *[precision] * len(models)]
+    assert last[1] == [("0", ""), *[("–", "")] * 2 * len(models)]
+    assert len(table.heads) == len(first[1])
+    assert table.heads[1] == ("recall" if len(models) == 1 else "recall, head only")
+
+
+def test_folds_are_tables_of_scores_and_groups() -> None:
+    groups = {"mono": {"pictures": 1200, "accuracy": 0.9, "low": 0.88, "high": 0.92}}
+    score = {"mean": 0.9, "spread": 0.01, "together": 0.89, "low": 0.87, "high": 0.91}
+    result = {
+        "positive": "rust",
+        "head": {"scores": {"accuracy": score, "f1": score}, "groups": {"subgroup": groups}},
+    }
+    scores, by_subgroup = share_tables.by_folds(result)
+    assert scores.rows[1] == (
+        "F1 of rust",
+        [("0.9000", ""), ("0.0100", ""), ("0.8900", "[0.8700, 0.9100]")],
+    )
+    assert by_subgroup.rows == [("mono", [("1,200", ""), ("90.0%", "[88.0%, 92.0%]")])]

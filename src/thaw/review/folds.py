@@ -262,15 +262,26 @@ def by_group(
     return found
 
 
+def opening(result: Mapping[str, Any]) -> str:
+    """What was predicted, and how often."""
+    often = "once" if result["repeats"] == 1 else f"{result['repeats']} times"
+    return (
+        f"{result['k']} folds: each of {result['pictures']:,} training and validation pictures was "
+        f"predicted {often}, by a model that didn't see it. The test pictures were not read."
+    )
+
+
+def closing(result: Mapping[str, Any]) -> str:
+    """What the figures are of."""
+    return (
+        "Mean and spread (standard deviation) are of "
+        f"{some(result['k'] * result['repeats'], 'fold')}; the interval counts a picture once."
+    )
+
+
 def text(result: Mapping[str, Any]) -> str:
     """What folds found, in 100 columns."""
-    k, repeats = result["k"], result["repeats"]
-    often = "once" if repeats == 1 else f"{repeats} times"
-    lines = [
-        f"{k} folds: each of {result['pictures']:,} training and validation pictures was predicted "
-        f"{often},",
-        "by a model that didn't see it. The test pictures were not read.",
-    ]
+    lines = textwrap.wrap(opening(result), 100)
     for model in models(result):
         lines += [
             "",
@@ -304,12 +315,7 @@ def text(result: Mapping[str, Any]) -> str:
     if result["fine_tuning"]:
         found = summary.verdict(Comparison(**result["fine_tuning"]))
         lines += ["", *textwrap.wrap(found.replace("these pictures", "these folds"), 100)]
-    lines += [
-        "",
-        f"Mean and spread (standard deviation) are of {some(k * repeats, 'fold')}; the interval "
-        "counts a picture once.",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", closing(result)])
 
 
 def _cut(name: str, width: int) -> str:

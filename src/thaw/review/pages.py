@@ -16,7 +16,6 @@ import vl_convert
 from PIL import Image
 
 from thaw.drawing import markdown
-from thaw.drawing.card import Share
 from thaw.evaluation import metrics
 from thaw.evaluation.differences import more_than_chance
 from thaw.evaluation.record import LOWER_IS_BETTER, TITLES, Difference, whose
@@ -389,14 +388,6 @@ def webp(image: Image.Image, side: int | None = None) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def share(found: Share) -> tuple[str, str]:
-    """A share in percent and its interval; a dash where it is of nothing."""
-    if not found.whole:
-        return "–", ""
-    low, high = found.interval
-    return f"{found.part / found.whole:.1%}", f"[{low:.1%}, {high:.1%}]"
 
 
 def saved(text: str) -> str:
