@@ -23,7 +23,7 @@ from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.drawing import markdown, plots, summary
-from thaw.evaluation import differences, metrics
+from thaw.evaluation import deciding, differences, metrics
 from thaw.evaluation.inference import Classifier
 from thaw.evaluation.record import TITLES, Evaluation, Spot, WeakSpots, whose
 from thaw.files import checksums, tables
@@ -136,10 +136,12 @@ def charts(tested: Evaluation) -> list[dict[str, Any]]:
     return found
 
 
-def chosen(labels: metrics.Labels, shares: metrics.Array, most: int) -> tuple[list[int], list[int]]:
+def chosen(
+    labels: metrics.Labels, shares: metrics.Array, decided: metrics.Labels, most: int
+) -> tuple[list[int], list[int]]:
     """The rows to show, in their own order, and the most confident mistakes, worst first."""
-    predicted, sure = shares.argmax(axis=1), shares.max(axis=1)
-    right = predicted == labels
+    sure = shares[np.arange(len(labels)), decided]
+    right = decided == labels
     order = np.lexsort((-sure, right))
     return sorted(order[:most].tolist()), [row for row in order[:most].tolist() if not right[row]]
 
@@ -159,12 +161,7 @@ def heat_maps(paths: Sequence[str], predicted: Sequence[int]) -> Iterator[dict[s
     classifier = Classifier(workspace.MODELS / "model.onnx")
     explainer = heatmaps.Explainer(saving.load(workspace.MODELS / "model.keras"))
     for path, label in track(list(zip(paths, predicted, strict=True)), "heat maps"):
-        pixels = decoding.load(
-            workspace.IMAGES / path,
-            classifier.image_size,
-            classifier.resize,
-            classifier.bit_depth,
-        )
+        pixels = classifier.look(workspace.IMAGES / path)
         heat = explainer.heat(pixels, label, classifier.symmetries)
         yield {
             "large": pages.webp(Image.fromarray(pixels)),
@@ -180,22 +177,22 @@ def heat_scale() -> str:
 
 
 def gallery(
-    classes: Sequence[str], shares: dict[str, metrics.Array], given: argparse.Namespace
+    found: reports.Predictions, models: Sequence[str], given: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], int]:
     """A row for each test picture shown, and how many of them have heat maps.
 
-    These are of the mistakes of the last model in `shares`.
+    These are of the mistakes of the last of the models.
     """
-    result = list(shares.values())[-1]
+    last = models[-1]
     rows = tables.read(workspace.PREDICTIONS)
-    labels = rows["label"].map(classes.index).to_numpy()
-    shown, wrong = chosen(labels, result, given.pictures)
+    labels = rows["label"].map(found.classes.index).to_numpy()
+    shown, wrong = chosen(labels, found.probabilities[last], found.decided[last], given.pictures)
     worst = wrong[: given.heat_maps]
-    predicted = result.argmax(axis=1).tolist()
+    predicted = found.decided[last].tolist()
     heat: dict[int, dict[str, Any]] = {}
     if worst:
-        found = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
-        heat = dict(zip(worst, found, strict=True))
+        drawn = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
+        heat = dict(zip(worst, drawn, strict=True))
     inside = spots()
     made = thumbnails(rows["path"][shown].tolist())
     pictures = [
@@ -203,7 +200,8 @@ def gallery(
             "path": rows["path"][row],
             "label": int(labels[row]),
             "subgroup": rows["subgroup"][row],
-            "shares": [each[row].round(6).tolist() for each in shares.values()],
+            "shares": [found.probabilities[key][row].round(6).tolist() for key in models],
+            "predicted": [int(found.decided[key][row]) for key in models],
             "picture": picture,
             "spots": inside.get(rows["path"][row], []),
             **heat.get(row, {}),
@@ -242,15 +240,9 @@ def seconds(path: Path, rows: pd.DataFrame) -> tuple[float, str]:
         taken = []
         for name in rows["path"][:TIMED]:
             start = time.perf_counter()
-            pixels = decoding.load(
-                workspace.IMAGES / name,
-                classifier.image_size,
-                classifier.resize,
-                classifier.bit_depth,
-            )
-            classifier.probabilities(pixels)
+            classifier.judge(classifier.look(workspace.IMAGES / name))
             taken.append(time.perf_counter() - start)
-        known[key] = statistics.median(taken)
+        known[key] = round(statistics.median(taken), 6)
         write_json(workspace.SPEED, known)
     return known[key], machine
 
@@ -306,6 +298,8 @@ def threshold(
             "most. Here one class stands against the rest: a picture is taken for it when the "
             "model gives it at least the threshold. "
         )
+        if used is not None:
+            about += f"In use for {chosen}: {used:g}. "
     about += (
         "Choose a threshold on the validation pictures; the test pictures then say, once, what it "
         "is worth."
@@ -323,15 +317,14 @@ def threshold(
 
 
 def in_use(tested: Evaluation, classes: Sequence[str]) -> tuple[float | None, str | None]:
-    """The threshold that a prediction goes by, and its class; more than two classes have none."""
-    try:
-        found = workspace.read_json(workspace.METRICS / "decision.json")
-    except OSError:
-        found = {}
-    positive = found.get("positive") or tested.positive
-    if found.get("threshold") is not None:
-        return float(found["threshold"]), positive
-    return (0.5 if len(classes) == 2 else None), positive
+    """The threshold that the model says a class by, and which; of costs, that of two classes."""
+    decided = workspace.read_json(workspace.METRICS / "decision.json")["fine_tuned"]
+    positive = decided["positive"] or tested.positive
+    if decided["threshold"] is not None:
+        return float(decided["threshold"]), positive
+    if len(classes) > 2:
+        return None, positive
+    return deciding.threshold_of(decided["gains"], classes.index(positive)), positive
 
 
 def by_folds(now: Revision) -> dict[str, Any]:
@@ -368,7 +361,13 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     positive = None if tested.positive is None else classes.index(tested.positive)
     apart = None
     if len(models) > 1:
-        apart = differences.differences(labels, shares["head"], shares["fine_tuned"], positive)
+        apart = differences.differences(
+            labels,
+            shares["head"],
+            shares["fine_tuned"],
+            positive,
+            decided=(found.decided["head"], found.decided["fine_tuned"]),
+        )
     validated = reports.predictions(workspace.VALIDATION.read_text("utf-8"))
     last = list(models)[-1]
     section, thresholds = threshold(
@@ -387,7 +386,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     matrix = pages.confused if many else pages.confusion
     if workspace.onnx_given(params):
         given.heat_maps = 0  # a network from an ONNX file has no slopes
-    pictures, heated = gallery(classes, shares, given)
+    pictures, heated = gallery(found, list(models), given)
     whose_mistakes = "of the fine-tuned model" if tested.thawed else "of the head"
     about = f"{len(pictures)} of {len(labels)} test pictures"
     if len(pictures) < len(labels):
@@ -433,7 +432,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "charts": drawn,
         "classes": classes,
         "confused" if many else "confusion": [
-            {"model": name, "key": place, "rows": matrix(labels, shares[key], len(classes))}
+            {"model": name, "key": place, "rows": matrix(labels, found.decided[key], len(classes))}
             for place, (key, name) in enumerate(models.items())
         ],
         "confusion" if many else "confused": [],

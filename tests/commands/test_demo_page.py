@@ -68,6 +68,7 @@ def write_figures(folder: Path, taken: list[float]) -> None:
     known = comparison.evaluate(
         labels,
         found,
+        {name: each.argmax(axis=1) for name, each in found.items()},
         {name: metrics.scores(labels, each) for name, each in found.items()},
         pd.DataFrame({"label": [str(each) for each in labels], "subgroup": ""}),
         classes=["0", "1"],

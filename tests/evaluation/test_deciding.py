@@ -18,6 +18,15 @@ def test_the_most_probable_class_is_said_unless_gains_say_otherwise() -> None:
     assert Decision(gains=gains).decide(shares).tolist() == [0, 1, 1]
 
 
+@pytest.mark.parametrize("column", [0, 1])
+def test_gains_of_two_classes_are_a_threshold(column: int) -> None:
+    assert deciding.threshold_of(None, column) == 0.5
+    gains = deciding.gains_of_threshold(0.31, column, 2)
+    assert deciding.threshold_of(gains, column) == pytest.approx(0.31)
+    gains = deciding.gains_of_costs({"sick": {"healthy": 9}}, CLASSES[:2])
+    assert deciding.threshold_of(gains, column) == pytest.approx([0.9, 0.1][column])
+
+
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.93])
 def test_a_threshold_of_two_classes_is_the_probability_from_which_it_is_said(
     threshold: float,

@@ -126,6 +126,16 @@ def gains_of_threshold(threshold: float, column: int, classes: int) -> list[list
     return [[float(each) for each in row] for row in found]
 
 
+def threshold_of(gains: Sequence[Sequence[float]] | None, column: int) -> float:
+    """The probability of one of two classes from which on it is said; the inverse of gains."""
+    if gains is None:
+        return 0.5
+    other = 1 - column
+    lost = gains[other][other] - gains[other][column]  # by saying it where it's wrong
+    won = gains[column][column] - gains[column][other]
+    return lost / (lost + won)
+
+
 def gains_of_costs(
     costs: Mapping[str, Mapping[str, float]], classes: Sequence[str]
 ) -> list[list[float]]:

@@ -152,21 +152,19 @@ def _percent(part: float, whole: float) -> float:
 
 
 def confusion(
-    labels: metrics.Labels, probabilities: metrics.Array, classes: int
+    labels: metrics.Labels, decided: metrics.Labels, classes: int
 ) -> list[list[dict[str, int]]]:
     """Rows of actual classes, columns of predicted ones: pictures, and percent of the row."""
-    counts = metrics.confusion(labels, probabilities.argmax(axis=1), classes)
+    counts = metrics.confusion(labels, decided, classes)
     return [
         [{"count": int(n), "share": round(100 * int(n) / max(int(row.sum()), 1))} for n in row]
         for row in counts
     ]
 
 
-def confused(
-    labels: metrics.Labels, probabilities: metrics.Array, classes: int
-) -> list[dict[str, int]]:
+def confused(labels: metrics.Labels, decided: metrics.Labels, classes: int) -> list[dict[str, int]]:
     """The most confused pairs of classes: pictures, and of how many of the actual class."""
-    counts = metrics.confusion(labels, probabilities.argmax(axis=1), classes)
+    counts = metrics.confusion(labels, decided, classes)
     return [
         {
             "actual": actual,

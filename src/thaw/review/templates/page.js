@@ -47,10 +47,8 @@ const more = document.getElementById("more");
 const STEP = 60;
 let found = [];
 let shown = 0;
-const best = (shares) => shares.indexOf(Math.max(...shares));
 const pictures = data.pictures.map((row) => ({
   ...row,
-  predicted: row.shares.map(best),
   text: [row.path, data.classes[row.label], row.subgroup].join(" ").toLowerCase(),
 }));
 
