@@ -42,7 +42,9 @@ def shares(skill: float) -> np.ndarray:
 def write(repository: Repository, models: dict[str, float]) -> None:
     with contextlib.chdir(repository.path):
         for name, skill in models.items():
-            evaluate.write_curves(name, LABELS, shares(skill), CLASSES, 1)
+            found = shares(skill)
+            said = evaluate.Said(found, found.argmax(axis=1), LABELS < 0, found)
+            evaluate.write_curves(name, LABELS, said, CLASSES, 1)
     for name, first, epochs in (("head", 1, 3), ("model", 4, 2)):
         rows = [(epoch, 1 / epoch, 2 / epoch, 0.9, 0.8) for epoch in range(first, first + epochs)]
         write_csv(repository.path / f"plots/{name}.csv", HISTORY, rows)
