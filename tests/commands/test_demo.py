@@ -35,8 +35,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         patched.setattr(loop, "prepare", lambda seed, _: keras.utils.set_random_seed(seed))
         made = Run(tmp_path_factory.mktemp("demo"))
         made.stages("download", "weights", "split", "freeze", "extract_features", "train_head")
-    for suffix in ("keras", "onnx"):  # the head's model will do
-        shutil.copy(made.folder / f"models/head.{suffix}", made.folder / f"models/model.{suffix}")
+    for name, suffix in (("models/head", "keras"), ("data/head", "onnx")):  # the head's will do
+        shutil.copy(made.folder / f"{name}.{suffix}", made.folder / f"models/model.{suffix}")
     return made
 
 
