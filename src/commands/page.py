@@ -409,6 +409,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "heat_scale": heat_scale() if heated else "",
         "threshold": section,
         "verdict": summary.conclusion(tested).replace("`", ""),
+        "sureness": summary.sureness(tested).strip(),
         "dag": graph(now),
         "parameters": pages.grouped(params.model_dump()),
         "pictures": len(labels),

@@ -94,6 +94,7 @@ def test_it_says_what_the_run_found(
     commit = repository.run("git", "rev-parse", "HEAD")[:7]
     expect(page.locator(".meta")).to_have_text(f"cifar10_cnn on folder, commit {commit}")
     expect(page.locator("#parameters")).to_contain_text("block1_pool")
+    expect(page.locator("#summary")).to_contain_text("Of the surest 80 % of the pictures")
     for stage in ("download", "extract_features", "model_card"):
         expect(page.locator("#pipeline svg")).to_contain_text(stage)
     expect(page.locator(".warning:visible")).to_have_count(0)
