@@ -1,4 +1,4 @@
-"""Stage `decide`: choose on validation how sure the models say they are, and when they don't know.
+"""Stage `decide`: choose on validation how sure the models are, and when they don't know.
 
 It divides their logits by a temperature, finds the threshold, learns what pictures unlike those of
 training are, and writes the models that are used: models/head.onnx, models/model.onnx.

@@ -295,7 +295,7 @@ def test_json(photos: Path, three: Path):
     done = predict("--json", photos, "--model", three)
     assert done.returncode == 1
     red, broken, blue = json.loads(done.stdout)
-    assert list(red) == ["path", "class", "confidence", "probabilities"]
+    assert list(red) == ["path", "class", "confidence", "probabilities", "doubt"]
     assert red["path"] == str(photos / "1 red.png")
     assert red["class"] == "red"
     assert red["probabilities"] == {"red": 0.999926, "green": 0.000037, "sky, blue": 0.000037}
@@ -313,7 +313,7 @@ def test_csv(photos: Path, three: Path):
     done = predict("--csv", photos, "--model", three)
     assert done.returncode == 1
     red, broken, blue = csv.DictReader(io.StringIO(done.stdout))
-    assert list(red) == ["path", "class", "confidence", *THREE, "error"]
+    assert list(red) == ["path", "class", "confidence", *THREE, "unlike", "doubt", "error"]
     assert red["class"] == "red"
     assert red["confidence"] == red["red"] == "0.999926"
     assert (blue["class"], blue["error"]) == ("sky, blue", "")
@@ -384,7 +384,7 @@ def test_strange_class_names_come_out_whole(tmp_path: Path):
     assert found["class"] == "path"
     done = predict("a.png", "--csv", "--model", model, cwd=tmp_path)
     (row,) = csv.DictReader(io.StringIO(done.stdout))
-    assert list(row)[3:-1] == [*CLASSES[:5], "class error", "class path"]
+    assert list(row)[3:-3] == [*CLASSES[:5], "class error", "class path"]
     assert (row["path"], row["class"], row["error"]) == ("a.png", "path", "")
     assert float(row["class path"]) == found["probabilities"]["path"]
     assert predict("a.png", "--model", model, cwd=tmp_path).stdout.endswith("  path\n")

@@ -24,7 +24,7 @@ from places import SRC
 from runs import NO_VIEWS, Run
 from stages import fine_tune, train_head
 from thaw.core.errors import ThawError
-from thaw.evaluation import inference
+from thaw.evaluation import inference, predictions
 from thaw.features import cache
 from thaw.files import tables
 from thaw.pictures import decoding, sessions
@@ -407,14 +407,20 @@ def test_what_is_chosen_on_validation_is_in_the_models(run: Run) -> None:
     run.stages("decide", "evaluate", decide=how)
     table = tables.read(run.folder / "data/predictions.csv")
     shares = table["fine_tuned_b"].to_numpy(float)
-    said = (table["decided_fine_tuned"] == "b").to_numpy()
+    decided = predictions.decided(table, ["a", "b"], "fine_tuned")
+    said = shares > 0.5 if decided is None else decided == 1
     np.testing.assert_array_equal(said, shares > noted["threshold"])
-    right = (table["decided_fine_tuned"] == table["label"]).mean()
+    right = (said == (table["label"] == "b")).mean()
     assert run.metrics("evaluation")["test"]["fine_tuned"]["accuracy"] == pytest.approx(right)
     for path, share in zip(table["path"], shares, strict=True):
         result = made.judge(made.look(run.folder / "data/dataset/images" / path))
         assert result.probabilities[1] == pytest.approx(share, abs=1e-5)
         assert made.classes[result.decided] == ("b" if share > noted["threshold"] else "a")
+    run.stages("decide", "evaluate", decide=how | {"threshold": 0.001})
+    table = tables.read(run.folder / "data/predictions.csv")
+    assert {*table["decided_fine_tuned"]} == {"b"}
+    share = (table["label"] == "b").mean()
+    assert run.metrics("evaluation")["test"]["fine_tuned"]["accuracy"] == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

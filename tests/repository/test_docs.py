@@ -5,6 +5,7 @@ import thaw.networks.quiet  # noqa: F401
 import ast
 import copy
 import functools
+import itertools
 import json
 import re
 import shlex
@@ -175,7 +176,10 @@ def check_command(command: str) -> None:
             if name == "NAME" and value != "…":
                 assert value in RECIPES, f"there is no recipe {value}"
             if name == "SET":
-                check_parameters(dict(setting.split("=", 1) for setting in value.split()))
+                settings = [setting.split("=", 1) for setting in value.split()]
+                for each in itertools.zip_longest(*(v.split(",") for _, v in settings)):
+                    known = {k: v for (k, _), v in zip(settings, each, strict=True) if v}
+                    check_parameters(known)
     if program in ("python", "pytest"):
         places = [ROOT / word for word in words if re.search(r"\.py$|^tests/", word)]
         assert all(place.exists() for place in places), command
