@@ -71,13 +71,12 @@ def averaged(params: Params) -> str:
     )
 
 
-def deciding(found: dict[str, Any]) -> str:
+def deciding(how: dict[str, Any]) -> str:
     """How the model comes from logits to what it says."""
-    how = found["fine_tuned"]
     sentences = [
-        f"The logits of `model.onnx` are divided by a temperature of {how['temperature']:.4f}, "
-        f"chosen on the {how['pictures']} validation pictures so that confidence is as large as "
-        "accuracy; those of `model.keras` are as trained."
+        f"Logits are divided by a temperature of {how['temperature']:.4f}, chosen on the "
+        f"{how['pictures']} validation pictures so that confidence is as large as accuracy; "
+        "`model.onnx` does so by itself."
     ]
     if how["threshold"] is not None:
         sentences.append(
@@ -131,6 +130,7 @@ def main() -> None:
     chosen = params.model_dump(exclude={"cores"})
     chosen["augment"] |= presets.fill(chosen["augment"])
     chosen = {name: place(each) for name, each in chosen.items()}
+    decision = workspace.read_json(workspace.METRICS / "decision.json")["fine_tuned"]
     text = card.render(
         {
             "title": dataset["title"],
@@ -142,7 +142,8 @@ def main() -> None:
             "image_size": params.image_size,
             "logits": logits(classes),
             "averaged": averaged(params),
-            "deciding": deciding(workspace.read_json(workspace.METRICS / "decision.json")),
+            "deciding": deciding(decision),
+            "temperature": f"{decision['temperature']:.6g}",
             "source": code(place(source)),
             "licence": dataset["licence"],
             "citation": dataset["citation"] or "none",
