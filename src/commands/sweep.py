@@ -1,4 +1,4 @@
-"""Run every combination of some parameters' values, and judge them over seeds in one table.
+"""Run every combination of some parameters' values, judged over seeds in one table.
 
     make sweep SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [AS=name]
     python src sweep fine_tune_at=54,100,134 seed=1,2,3
