@@ -168,8 +168,7 @@ def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
     paths, drawn = rows["path"].tolist(), facts.augmentation
     first = int((rows["split"] == "train").sum())
     _, session = extract_features.load(workspace.FROZEN)
-    still = replace(drawn, rotation=0, shift=0, area=1, brightness=0, contrast=0, saturation=0)
-    still = replace(still, views=len(still.symmetries))
+    still = drawn.still
 
     def of(where: Path, name: str) -> dict[str, NDArray[Any]]:
         return {kind: cache.read(where, f"{name}_{kind}") for kind in ("bottleneck", "boundary")}

@@ -47,6 +47,7 @@ augment:
   brightness: 0.1
   contrast: 0.1
   saturation: 0.1
+  noise: 5
 cache: {layer: block_10_project_BN, bottleneck: pooled}
 head:
   classifier: dense
@@ -158,6 +159,7 @@ WRONG = {
     "augment.brightness": NOT_BELOW_1[:-1],
     "augment.contrast": NOT_BELOW_1[:-1],
     "augment.saturation": NOT_BELOW_1[:-1],
+    "augment.noise": ["-0.1", "65", ".nan", "true", "some"],
     "cache": NOT_GROUP,
     "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
     "cache.bottleneck": ["none", "null", "1", "true"],
@@ -203,6 +205,7 @@ NUMBERS = [
     "augment.brightness",
     "augment.contrast",
     "augment.saturation",
+    "augment.noise",
     "head.dropout",
     "network.l2",
     "head.l2",

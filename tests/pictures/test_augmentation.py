@@ -20,7 +20,7 @@ SIZE = 128
 ROWS, COLUMNS = (2 * line + 1 for line in np.mgrid[:SIZE, :SIZE])
 PLACES = np.stack([COLUMNS, ROWS, np.full_like(ROWS, 100)], axis=-1).astype(np.uint8)
 NUMBERS = {"rotation": 0.1, "shift": 0.2, "area": 0.5, "brightness": 0.3, "contrast": 0.3,
-           "saturation": 0.3}  # fmt: skip
+           "saturation": 0.3, "noise": 10}  # fmt: skip
 
 
 def drawing(preset: str = "none", **values: object) -> Augmentation:
@@ -42,7 +42,7 @@ def corner(pixels: Pixels) -> tuple[float, float, float]:
 def test_symmetries_are_drawn_as_they_always_were() -> None:
     """Else the default's cache changes: the digest is of before there was anything else."""
     pixels = np.arange(12 * 12 * 3, dtype=np.uint8).reshape(12, 12, 3)
-    eight = drawing("symmetric")
+    eight = drawing("symmetric", noise=0)
     drawn = b"".join(view(pixels, eight, index, 1, "a/b.png").tobytes() for index in range(8))
     assert hashlib.sha256(drawn).hexdigest() == DIGEST
 
@@ -142,6 +142,45 @@ def test_each_number_alone_makes_all_views_differ(name: str) -> None:
     keys = [(index, seed, path) for index in range(20) for seed in (1, 2) for path in "ab"]
     found = {view(pixels, alone, *key).tobytes() for key in keys}
     assert len(found) > 75  # of 80; two factors may be so close that they round to the same
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_noise_is_of_all_deviations_up_to_the_largest_and_grey_stays_grey(grey: bool) -> None:
+    flat = np.full((64, 64, 3), [128, 128, 128 if grey else 120], np.uint8)
+    views = [view(flat, drawing(noise=10), number, 1, "a").astype(int) for number in range(60)]
+    added = [(each - flat) for each in views]
+    deviations = [each.std() for each in added]
+    assert min(deviations) < 1
+    assert 9 < max(deviations) < 10.5
+    assert abs(np.mean(added)) < 0.1
+    alike = [np.corrcoef(each[..., 0].ravel(), each[..., 2].ravel())[0, 1] for each in added]
+    if grey:
+        np.testing.assert_allclose(alike, 1)
+    else:
+        assert np.abs(alike).max() < 0.1
+
+
+def test_noise_is_cut_off_at_black_and_white_and_never_wraps() -> None:
+    ends = np.stack([np.full((64, 64, 3), value, np.uint8) for value in (0, 255)])
+    for value, pixels in zip((0, 255), ends, strict=True):
+        found = view(pixels, drawing(noise=30), 3, 1, "a").astype(int)
+        assert np.abs(found - value).max() < 150
+
+
+def test_noise_leaves_what_the_others_draw_as_it_was() -> None:
+    """All but the noise of a view with other changes is the view without it."""
+    change = {"brightness": 0.3, "area": 0.5, "rotation": 0.1, "flip": "both"}
+    smooth = view(PLACES, drawing(**change), 2, 1, "a").astype(float)
+    noisy = view(PLACES, drawing(**change, noise=8), 2, 1, "a").astype(float)
+    inside = (smooth > 40) & (smooth < 215)
+    assert 0.1 < np.std((noisy - smooth)[inside]) < 8.5
+    assert abs(np.mean((noisy - smooth)[inside])) < 0.1
+
+
+def test_a_still_augmentation_has_all_symmetries_and_draws_nothing() -> None:
+    still = drawing("photo", **NUMBERS).still
+    assert still == drawing(flip="horizontal", views=2)
+    assert not still.endless
 
 
 def test_colours_that_are_drawn_move_nothing() -> None:

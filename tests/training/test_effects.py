@@ -35,6 +35,7 @@ VALUES: dict[str, list[Any]] = {
     "augment.brightness": [0.0, 0.1],
     "augment.contrast": [0.0, 0.1],
     "augment.saturation": [0.0, 0.1],
+    "augment.noise": [0.0, 5.0],
     "average_views": [False, True],
     "base_model": ["MobileNetV2", "VGG16", "EfficientNetB0"],
     "cache.layer": ["pixels", 1, 9],
@@ -273,8 +274,8 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
                 "(fine_tune_at: null)",
                 "augment.views does nothing here (cache.layer: pixels, so each is drawn anew)",
                 "augment.rotation, augment.shift, augment.area, augment.brightness, "
-                "augment.contrast, augment.saturation do nothing here (cache.layer: pixels, "
-                "head.classifier: svm, fine_tune_at: null)",
+                "augment.contrast, augment.saturation, augment.noise do nothing here "
+                "(cache.layer: pixels, head.classifier: svm, fine_tune_at: null)",
             ],
         ),
         (

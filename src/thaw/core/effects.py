@@ -44,6 +44,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "augment.brightness": 0.0,
     "augment.contrast": 0.0,
     "augment.saturation": 0.0,
+    "augment.noise": 0.0,
     "tensorboard": False,
     "threads": 2,
     "seed": 1,
@@ -51,7 +52,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
 }
 TUNED = ("train", "warmup", "layer_decay", "centralize", "clip", "ema", "label_smoothing", "mixup")
 SYMMETRIES = ("flip", "quarter_turns")
-DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation")  # for each view anew
+DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation", "noise")  # each view
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")
 
 

@@ -103,6 +103,12 @@ class Augment(Group):
     brightness: Number | None = Field(ge=0, lt=1, description=SPREAD)
     contrast: Number | None = Field(ge=0, lt=1, description=SPREAD)
     saturation: Number | None = Field(ge=0, lt=1, description=SPREAD)
+    noise: Number | None = Field(
+        ge=0,
+        le=64,
+        description="the largest standard deviation of noise in grey levels, 0 to 64, or null for "
+        "the preset's",
+    )
 
 
 def _rule(*names: str) -> AfterValidator:

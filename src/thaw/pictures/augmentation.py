@@ -1,6 +1,7 @@
-"""Augmented views of a picture: symmetries, one affine map, a change of colours."""
+"""Augmented views of a picture: symmetries, one affine map, a change of colours, degradations."""
 
 import hashlib
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from itertools import product
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from thaw.pictures import presets
 from thaw.pictures.decoding import Pixels
@@ -24,7 +25,8 @@ class Augmentation:
     `keras.layers.RandomRotation`, with `area` or more of the picture's area, lying anywhere in it,
     then moved by up to `shift` of the picture's side across and down. Beyond the borders the
     picture is reflected. `brightness`, `contrast` and `saturation` are the largest b in a factor
-    from 1 - b to 1 + b.
+    from 1 - b to 1 + b. `noise` is the largest standard deviation of Gaussian noise, in grey
+    levels.
     """
 
     views: int
@@ -36,6 +38,7 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    noise: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -65,7 +68,13 @@ class Augmentation:
     @property
     def endless(self) -> bool:
         """Whether no view need come back, since numbers are drawn for each."""
-        return self.moves or self.recolours
+        return self.moves or self.recolours or self.noise > 0
+
+    @property
+    def still(self) -> Self:
+        """Its symmetries alone, each once."""
+        alone = {"flip": self.flip, "quarter_turns": self.quarter_turns}
+        return type(self)(**presets.OFF | alone, views=len(self.symmetries))
 
     @property
     def count(self) -> int:
@@ -92,6 +101,10 @@ def view(pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name
         if augmentation.recolours:
             image = _recoloured(image, augmentation, index, seed, name)
         pixels = np.asarray(image)
+        if augmentation.noise > 0:
+            generator = random("noise", seed, name, index)
+            deviation = generator.uniform(0, augmentation.noise)
+            pixels = add_noise(pixels, deviation, generator)
     return symmetric(pixels, turns, mirrored, inverted)
 
 
@@ -176,3 +189,29 @@ def recolour(
     scale, offset = brightness * contrast, brightness * (1 - contrast) * mean
     rows = scale * (saturation * np.eye(3) + (1 - saturation) * np.array(GREY))
     return image.convert("RGB", tuple(np.column_stack([rows, np.full(3, offset)]).ravel().tolist()))
+
+
+def add_noise(pixels: Pixels, deviation: float, generator: np.random.Generator) -> Pixels:
+    """Add Gaussian noise, to each channel by itself; a grey picture stays grey.
+
+    Args:
+        pixels: (S, S, 3) uint8.
+        deviation: standard deviation, in grey levels.
+        generator: draws it.
+    """
+    grey = bool((pixels == pixels[..., :1]).all())
+    drawn = generator.standard_normal((*pixels.shape[:2], 1 if grey else 3), np.float32)
+    return np.clip(np.rint(pixels + np.float32(deviation) * drawn), 0, 255).astype(np.uint8)
+
+
+def blur(pixels: Pixels, deviation: float) -> Pixels:
+    """Blur by a Gaussian (by Pillow, three box filters) of a standard deviation in pixels."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(deviation)))
+
+
+def compress(pixels: Pixels, quality: int) -> Pixels:
+    """Write as JPEG of a quality from 1 to 95, and read again."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as opened:
+        return np.asarray(opened)

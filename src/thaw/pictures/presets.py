@@ -12,6 +12,7 @@ OFF: dict[str, Any] = {
     "brightness": 0.0,
     "contrast": 0.0,
     "saturation": 0.0,
+    "noise": 0.0,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "none": OFF,
