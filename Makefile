@@ -13,6 +13,8 @@
 #                   [K=5] [REPEATS=1] [FINE_TUNE=1]
 # make gate         one word: is this better than BASE, no worse, worse? [BASE=main] [MARGIN=0.5]
 #                   [SCORE=accuracy] [TEST=1] [ALLOW=unsure]
+# make robustness   the model on noise, blur, JPEG and other corruptions of validation's pictures:
+#                   robustness/ [PICTURES=100] [VIEWS=all] [TEST=1]
 # make watch        the learning curves in the terminal, while dvc repro runs in another
 # make page         the current run as one HTML file that fetches nothing: page/index.html
 # make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
@@ -36,8 +38,8 @@
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
-.PHONY: repro test quick lint own undo compare report folds gate watch page demo export probe lr \
-	recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
+.PHONY: repro test quick lint own undo compare report folds gate robustness watch page demo export \
+	probe lr recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
 # The variables above are taken from make's own command line alone: make brings some along (AS), and
@@ -57,7 +59,7 @@ override listed = $(if $(call given,$1),$(foreach word,$(value $1),$(call quote,
 override each = $(if $(call given,$1),-- $(call listed,$1))
 
 # No command sees these variables, make's own, or those that would send Python or pip elsewhere.
-unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD JOBS K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST
+unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD JOBS K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST VIEWS
 unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
 unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
@@ -105,6 +107,10 @@ folds: venv
 gate: venv
 	@python src gate $(call option,--base,BASE) $(call option,--margin,MARGIN) \
 		$(call option,--score,SCORE) $(call flag,--test,TEST) $(call option,--allow,ALLOW)
+
+robustness: venv
+	@python src robustness $(call option,--pictures,PICTURES) $(call option,--views,VIEWS) \
+		$(call flag,--test,TEST)
 
 # Of an experiment that runs in a copy: python src watch --experiment
 watch: venv

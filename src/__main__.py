@@ -45,6 +45,7 @@ COMMANDS = (
     "report",
     "folds",
     "gate",
+    "robustness",
     "page",
     "watch",
     "probe",

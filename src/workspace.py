@@ -36,6 +36,8 @@ WEAK_SPOTS = Path("data/weak_spots.csv")  # their pictures
 MODELS = Path("models")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+# No stage's output: `make robustness` writes it, Git keeps it, `model_card` reads it.
+ROBUSTNESS = Path("robustness/robustness.json")
 # No output in dvc.yaml, so that dvc.lock is the same on every machine.
 ENVIRONMENT = METRICS / "environment.json"
 UNFINISHED = Path("data/unfinished")  # no stage's output: DVC leaves it alone

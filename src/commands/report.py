@@ -33,6 +33,7 @@ from thaw.drawing import markdown, plots
 from thaw.evaluation import differences, influence
 from thaw.evaluation.inference import Classifier
 from thaw.evaluation.record import Comparison, Difference
+from thaw.evaluation.robustness import Robustness
 from thaw.files import dialects, tables
 from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
@@ -414,6 +415,23 @@ def compare_numbers(runs: Runs) -> str:
     return reports.numbers(before, after)
 
 
+def compare_robustness(runs: Runs) -> str:
+    """By `make robustness`, where it looked at these runs' own models."""
+    before, after = map(robustness, runs)
+    if after is None and runs[1].has(workspace.ROBUSTNESS):
+        return "Not measured for this run's model: `make robustness`."
+    return reports.robustness(before, after) if after else ""
+
+
+def robustness(run: Revision) -> Robustness | None:
+    """What `make robustness` found of a run's model."""
+    model = run.facts(MADE)
+    if model is None or not run.has(workspace.ROBUSTNESS):
+        return None
+    found = run.read(workspace.ROBUSTNESS, lambda text: Robustness.of_json(json.loads(text)))
+    return found if found and found.model == model[0] else None
+
+
 def draw_trend(base: str, both: Compared, folder: Path) -> str:
     """Accuracy along the branch that is compared with, and of the run."""
     names = [workspace.METRICS / f"{name}.json" for name in ("evaluation", "test")]
@@ -582,6 +600,7 @@ def write(base: str, both: Compared, ahead: int, folder: Path, pictures: bool) -
         "Predictions that changed": show_flips(both, folder, pictures),
         "Confusion": draw_confusion(runs, folder),
         "Confidence": draw_reliability(both, folder),
+        "Robustness": compare_robustness(runs),
         "Size and time": compare_costs(runs),
         f"Along {markdown.code(base)}": draw_trend(base, both, folder),
         "Learning curves": draw_curves(runs, folder),

@@ -1,5 +1,6 @@
 """`python src report` between runs that Git and DVC hold; the runs are written by hand."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -118,6 +119,20 @@ def test_a_revision_beside_an_experiment_says_the_same(repository: Repository) -
     assert row(back, "accuracy")[2:5:2] == ["−0.175", "▼ worse"]
     assert "### Right to wrong: 8" in back
     assert row(back, "`fine_tune_at`") == ["`11`", "`8`"]
+
+
+def test_robustness_is_of_this_runs_model_or_said_not_to_be(repository: Repository) -> None:
+    stale = "Not measured for this run's model: `make robustness`."
+    assert stale in report(repository)
+    path = repository.path / "robustness/robustness.json"
+    kept = path.read_bytes()
+    model = (repository.path / "models/model.onnx").read_bytes()
+    facts = json.loads(kept) | {"model": hashlib.md5(model).hexdigest()}
+    path.write_text(json.dumps(facts))
+    text = report(repository)
+    path.write_bytes(kept)
+    assert stale not in text
+    assert "## Robustness\n\nOn " in text
 
 
 def test_a_run_beside_itself(repository: Repository) -> None:

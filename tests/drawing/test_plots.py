@@ -8,6 +8,7 @@ from matplotlib.text import Text
 from drawings import HISTORY, drawn
 from helpers import pixels
 from thaw.drawing import plots
+from thaw.evaluation.robustness import Robustness, Strength
 
 TILES = [plots.Tile(pixels(seed), f"picture {seed}\nright", "#0072b2") for seed in range(5)]
 TABLE = np.array([[30, 2], [5, 13]])
@@ -22,12 +23,21 @@ DEPTHS = [
     }
     for place in range(6)
 ]
+STRENGTHS = [
+    Strength(kind, "grey levels", at, 0.9 - 0.1 * at, 0.9, 0.1 * at, 0.1 * at - 0.05, 0.3, False)
+    for kind in ("noise", "blur")
+    for at in (1, 2)
+]
+CORRUPTED = Robustness(
+    "m", "validation", 9, 9, "s", 1, 0.9, 0.8, 1, 0.9, 0.7, 0.9, 0.2, 0.1, 0.3, STRENGTHS
+)
 ADVICE = {"best": DEPTHS[3], "chosen": DEPTHS[3], "thawed": DEPTHS[3]}
 
 
 DRAW: dict[str, Callable[[Path], None]] = {
     "depths": lambda path: plots.depths(DEPTHS, ADVICE, path),
     "curves": lambda path: plots.learning_curves(HISTORY, 2, path),
+    "robustness": lambda path: plots.robustness(CORRUPTED, path),
     "grid": lambda path: plots.grid(TILES, "Pictures", path),
     "confusion": lambda path: plots.confusion_matrices(
         [plots.Matrix("Head", TABLE, ["a", "b"])], path

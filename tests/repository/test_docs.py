@@ -197,7 +197,7 @@ def check_path(path: str) -> None:
     bare = path.rstrip("/")
     ignored = re.findall(r"^/(.+)/$", text(ROOT / ".gitignore"), re.MULTILINE)
     by_folds = map(str, (folds.RESULT, folds.PREDICTIONS))  # no stage's, and kept by Git
-    known = (*outputs(), *by_folds, ".dvc/cache")
+    known = (*outputs(), *by_folds, "robustness", ".dvc/cache")
     made = any(f"{each}/".startswith(f"{bare}/") for each in known)
     in_ignored = any(f"{bare}/".startswith(f"{each}/") for each in ignored)
     assert made or in_ignored or any(ROOT.glob(bare)), f"{path} is not there"

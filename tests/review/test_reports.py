@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from thaw.drawing import markdown
-from thaw.evaluation import differences
+from thaw.evaluation import differences, influence
+from thaw.evaluation.deciding import Decision
 from thaw.evaluation.record import Comparison, Difference
+from thaw.evaluation.robustness import Robustness, judge
 from thaw.review import reports
 from thaw.review.reports import Flip, Predictions
 
@@ -53,6 +55,30 @@ def sample(count: int = 80, seed: int = 0) -> reports.Pair:
         for skill in (0.2, 1.2)
     )
     return paired(labels, *(np.stack([1 - p, p], axis=1) for p in (before, after)))
+
+
+def measured(lost: int, views: int = 1) -> Robustness:
+    """On 100 pictures of which noise costs so many."""
+    labels = np.arange(100) % 2
+
+    def shares(wrong: int) -> influence.Array:
+        second = np.where((np.arange(100) >= wrong) == labels, 0.9, 0.1)
+        return np.stack([1 - second, second], axis=1)
+
+    return judge(
+        labels, shares(10), {("noise", "grey levels", 5.0): shares(10 + lost)},
+        decision=Decision(), model="m", part="validation", of=100, picture_set="s", views=views,
+    )  # fmt: skip
+
+
+def test_robustness_is_compared_where_it_was_measured_alike() -> None:
+    text = reports.robustness(measured(40), measured(5))
+    assert "| as they are | 90.0% | 90.0% | 0.0 |" in text
+    assert "| noise | 50.0% | 85.0% | +35.0 |" in text
+    alone = reports.robustness(None, measured(40))
+    assert alone == reports.robustness(measured(40, views=8), measured(40))
+    assert alone.startswith("On 100 validation pictures")
+    assert "|" not in alone
 
 
 def test_predictions_are_read_as_evaluate_writes_them() -> None:

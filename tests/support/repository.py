@@ -29,7 +29,7 @@ from stages import check
 from thaw.core import errors
 
 COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-FOLDERS = ("src", "datasets", "pretrained", "versions", "data/given", ".dvc/plots")
+FOLDERS = ("src", "datasets", "pretrained", "versions", "robustness", "data/given", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [
     "check",

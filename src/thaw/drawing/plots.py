@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from thaw.drawing.lettering import FONT, legible, transliterated
 from thaw.evaluation import metrics
+from thaw.evaluation.robustness import Robustness
 from thaw.files.serialize import atomic
 from thaw.pictures.decoding import Pixels
 
@@ -192,6 +193,54 @@ def rates(found: Sequence[dict[str, Any]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     panels[0].set_ylabel("Validation loss after a short training")
+    _save(figure, path)
+
+
+def robustness(found: Robustness, path: Path) -> None:
+    """Accuracy and mean confidence against strength, a panel for each kind of corruption.
+
+    Args:
+        found: of the corrupted pictures.
+        path: of the PNG.
+    """
+    across = 3
+    down = math.ceil(len(found.kinds) / across)
+    figure = Figure(figsize=(WIDEST, 2.6 * down + 0.8), layout="constrained")
+    panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    for axes, (kind, some) in zip(panels, found.kinds.items(), strict=False):
+        places = range(1, len(some) + 1)
+        accuracy = [100 * value for value in (found.accuracy, *(each.accuracy for each in some))]
+        confidence = [found.confidence, *(each.confidence for each in some)]
+        below = [100 * min(each.high - each.drop, each.accuracy) for each in some]
+        above = [100 * min(each.drop - each.low, 1 - each.accuracy) for each in some]
+        axes.axhline(100 * found.accuracy, color="grey", linewidth=1)
+        axes.errorbar(
+            places, accuracy[1:], (below, above), color=RIGHT, linewidth=0, elinewidth=1.5
+        )
+        axes.plot(accuracy, color=RIGHT, marker="o", markersize=4, label="Accuracy")
+        axes.plot(
+            [100 * value for value in confidence],
+            "--",
+            color=WRONG,
+            marker="o",
+            markersize=3,
+            label="Mean confidence",
+        )
+        axes.set_title(kind, fontsize=11)
+        axes.set_xlabel(some[0].unit, fontsize=9)
+        axes.set_xticks([0, *places], ["–", *(f"{each.strength:g}" for each in some)], fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(found.kinds) :]:
+        axes.axis("off")
+    for axes in panels[::across]:
+        axes.set_ylabel("%")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(
+        f"{found.pictures:,} {found.part} pictures, as they are (–) and corrupted: "
+        "bars are 95 % intervals of what is lost"
+    )
     _save(figure, path)
 
 

@@ -23,6 +23,7 @@ from thaw.evaluation.record import (
     Comparison,
     Difference,
 )
+from thaw.evaluation.robustness import Robustness, sentences
 from thaw.files import tables
 from thaw.review import recipes
 
@@ -657,3 +658,28 @@ def caption(flip: Flip) -> str:
 def folded(title: str, text: str) -> str:
     """What a reader opens when they want it."""
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def robustness(before: Robustness | None, after: Robustness) -> str:
+    """What corrupted pictures say of a run's model, beside another's where it was measured alike.
+
+    Args:
+        before: None where nothing is known of it.
+        after: the run's.
+    """
+    if before is None or not before.alike(after):
+        return sentences(after)
+    shares = {
+        "as they are": [each.accuracy for each in (before, after)],
+        "mean of all corrupted": [each.mean_accuracy for each in (before, after)],
+    }
+    for kind in after.kinds:
+        shares[kind] = [
+            float(np.mean([strength.accuracy for strength in each.kinds[kind]]))
+            for each in (before, after)
+        ]
+    rows = [
+        [name, f"{old:.1%}", f"{new:.1%}", signed(100 * (new - old), ".1f")]
+        for name, (old, new) in shares.items()
+    ]
+    return f"{table(('accuracy', 'before', 'after', 'points'), rows)}\n\n{sentences(after)}"
