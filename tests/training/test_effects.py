@@ -265,7 +265,8 @@ def test_a_parameter_counts_exactly_where_the_table_says(name: str) -> None:
         ),
         (
             {"head.classifier": "svm", "fine_tune_at": None, "cache.layer": "pixels",
-             "augment.preset": "photo", "augment.shift": 0.1, "head.dropout": 0.0},
+             "augment.preset": "photo", "augment.shift": 0.1, "augment.noise": 5.0,
+             "head.dropout": 0.0},
             [
                 "head.optimizer, head.learning_rate, head.schedule, head.epochs do nothing here "
                 "(head.classifier: svm)",

@@ -26,7 +26,7 @@ class Augmentation:
     then moved by up to `shift` of the picture's side across and down. Beyond the borders the
     picture is reflected. `brightness`, `contrast` and `saturation` are the largest b in a factor
     from 1 - b to 1 + b. `noise` is the largest standard deviation of Gaussian noise, in grey
-    levels.
+    levels, which every other view has.
     """
 
     views: int
@@ -101,7 +101,8 @@ def view(pixels: Pixels, augmentation: Augmentation, index: int, seed: int, name
         if augmentation.recolours:
             image = _recoloured(image, augmentation, index, seed, name)
         pixels = np.asarray(image)
-        if augmentation.noise > 0:
+        # Every other view, so that clean pictures stay known, and of each symmetry by turns.
+        if augmentation.noise > 0 and sum(divmod(index, len(symmetries))) % 2 == 0:
             generator = random("noise", seed, name, index)
             deviation = generator.uniform(0, augmentation.noise)
             pixels = add_noise(pixels, deviation, generator)

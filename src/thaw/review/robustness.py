@@ -51,7 +51,8 @@ def predict(
 
     def shares(pixels: decoding.Pixels) -> Array:
         looked = classifier.views(pixels) if views > 1 else pixels[None]
-        return deciding.probabilities(classifier.logits(looked)).mean(axis=0)
+        mean: Array = deciding.probabilities(classifier.logits(looked)).mean(axis=0)
+        return mean
 
     def each(path: str) -> Array:
         pixels = classifier.look(folder / path)
