@@ -22,6 +22,7 @@ GIVEN = Path("data/given")  # what `source` and `weights` hold, if they are path
 RAW = Path("data/dataset")  # not data/raw, where people put pictures of their own
 IMAGES = RAW / "images"
 LABELS = RAW / "labels.csv"
+CORRECTIONS = Path("corrections.csv")  # of labels, by people; Git keeps it
 SPLIT = Path("data/split.csv")
 BAD_IMAGES = Path("data/bad_images.csv")
 NEAR_DUPLICATES = Path("data/near_duplicates.csv")

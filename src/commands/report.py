@@ -39,6 +39,7 @@ from thaw.files.serialize import write_csv, write_text
 from thaw.pictures import decoding
 from thaw.review import comparison_plots, reports, revisions
 from thaw.review.revisions import WORKSPACE, Revision, opened
+from thaw.splitting import corrections
 
 REPORT = Path("report")
 TILE = 160  # pixels
@@ -265,13 +266,14 @@ def compare_changes(both: Compared, folder: Path, pictures: bool) -> str:
         name
         for name in revisions.changed_files(before, after)
         if not name.startswith(("metrics/", "plots/", "models/", "data/"))
-        and name not in ("dvc.lock", "params.yaml")
+        and name not in ("dvc.lock", "params.yaml", str(workspace.CORRECTIONS))
     ]
     return "\n\n".join(
         [
             reports.parameters(*map(read_params, both.runs)),
             reports.code_changes(files, after.dependencies()),
             *compare_data(both, folder, pictures),
+            *filter(None, [reports.corrected(*map(people, both.runs))]),
         ]
     )
 
@@ -299,14 +301,28 @@ def compare_data(both: Compared, folder: Path, pictures: bool) -> list[str]:
 
 
 def listing(run: Revision, known: reports.Tested) -> pd.DataFrame | None:
-    """All pictures of a run: path, label, content."""
+    """All pictures of a run, as corrections have them: path, label, content."""
     if known.contents is None:
         return None
     contents = known.contents
     table = run.read(workspace.LABELS, lambda text: tables.read(io.StringIO(text)))
     if table is None or not {"path", "label"} <= {*table.columns}:
         return None
-    return table.assign(content=[contents.get(path, path) for path in table["path"]])
+    made = people(run)
+    gone = corrections.dropped(made)
+    labels = corrections.corrected(dict(zip(table["path"], table["label"], strict=True)), made)
+    table = table[~table["path"].isin(gone)]
+    return table.assign(
+        content=[contents.get(path, path) for path in table["path"]],
+        label=[labels[path] for path in table["path"]],
+    )
+
+
+def people(run: Revision) -> list[corrections.Correction]:
+    """What people corrected in a run's labels."""
+    path = workspace.CORRECTIONS
+    place = f"{path} of {run.name}"
+    return (run.read(path, lambda t: corrections.parse(t, place)) or []) if run.has(path) else []
 
 
 def compare_metrics(both: Compared) -> str:

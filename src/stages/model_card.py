@@ -175,6 +175,7 @@ def main() -> None:
                 for part, counts in split["pictures"].items()
             ],
             "screened": screened(split),
+            "corrected": card.corrected(split.get("corrections", {})),
             "scores": [
                 (
                     summary.title(name, tested.positive),

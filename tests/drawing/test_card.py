@@ -68,3 +68,17 @@ def test_subgroups_are_compared_by_their_intervals(right: float, verdict: str) -
     text = limits(CONFUSION, groups)
     assert f"`mono` is right least often ({right:.1%}" in text
     assert verdict in text
+
+
+def test_corrections_are_listed_with_what_was_there() -> None:
+    one = {"path": "a|b.png", "was": "moss", "label": "drop", "reason": "noise", "who": ""}
+    made = {"relabelled": 0, "dropped": 60, "confirmed": 1, "listed": [one] * 61}
+    text = card.corrected(made)
+    assert text.startswith(
+        "People corrected the labels that came with the pictures: 0 changed, 60 left out (`drop`), "
+        "1 confirmed."
+    )
+    assert text.count("| `moss` | `drop` | `noise` |  |") == 50
+    assert "a|b" not in text
+    assert text.endswith("\n\nand 11 more.")
+    assert card.corrected({}) == ""

@@ -11,6 +11,7 @@ from thaw.evaluation.record import Comparison, Difference
 from thaw.evaluation.robustness import Robustness, judge
 from thaw.review import reports
 from thaw.review.reports import Flip, Predictions
+from thaw.splitting.corrections import Correction
 
 TEXT = """\
 path,label,subgroup,head_a,head_b,fine_tuned_a,fine_tuned_b
@@ -521,3 +522,16 @@ def test_the_classes_that_are_said_are_read_and_compared_whatever_their_order() 
     assert (flip.before, flip.after, flip.share_before, flip.share_after) == ("a", "b", 0.7, 0.3)
     comparison = differences.compare(pair.labels, *pair.decided)
     assert (comparison.mended, comparison.broken) == (1, 0)
+
+
+def test_corrections_that_came_and_went_are_told_with_their_reasons() -> None:
+    kept, gone, new = (
+        Correction(f"{name}.png", "drop", reason, "", 2)
+        for name, reason in (("a", "noise"), ("b", "dark"), ("c", "a | b"))
+    )
+    text = reports.corrected([kept, gone], [new, kept])
+    assert "Corrections of labels that came or went: 2" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert rows[0].startswith("| new | `c.png` | `drop` | <code>a&#32;")
+    assert rows[1] == "| taken back | `b.png` | `drop` | `dark` |  |"
+    assert reports.corrected([kept], [kept]) == ""

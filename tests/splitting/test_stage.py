@@ -206,3 +206,89 @@ def test_where_all_pictures_look_alike_none_is_taken_for_a_copy(
     assert re.search(note, told)
     assert workspace.NEAR_DUPLICATES.read_text() == "path,other,similarity,how\n"
     assert len(workspace.SPLIT.read_bytes()) == len(before)
+
+
+def correct(*lines: str) -> None:
+    write_text(workspace.CORRECTIONS, "\n".join(["path,label,reason,who", *lines, ""]))
+
+
+def rows_by_path() -> dict[str, tuple[str, str]]:
+    found = tables.read(workspace.SPLIT)
+    pairs = zip(found["label"], found["split"], strict=True)
+    return dict(zip(found["path"], pairs, strict=True))
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_corrections_the_split_is_as_it_was() -> None:
+    parameters()
+    split.main()
+    before = [path.read_bytes() for path in (workspace.SPLIT, workspace.METRICS / "split.json")]
+    correct()
+    split.main()
+    after = [path.read_bytes() for path in (workspace.SPLIT, workspace.METRICS / "split.json")]
+    assert after == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_corrections_change_labels_and_drop_pictures_and_move_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters()
+    split.main()
+    before = rows_by_path()
+    correct(*(f"{n}.png,nok,scratched,Ann" for n in (0, 2)), "1.png,drop,noise,", "3.png,nok,ok,")
+    split.main()
+    after = rows_by_path()
+    expected = {path: row for path, row in before.items() if path != "1.png"}
+    expected |= {path: ("nok", before[path][1]) for path in ("0.png", "2.png")}
+    assert after == expected
+    noted = json.loads((workspace.METRICS / "split.json").read_text())
+    assert (
+        sum(noted["pictures"]["train"].values()) == Counter(s for _, s in after.values())["train"]
+    )
+    made = noted["corrections"]
+    assert (made["relabelled"], made["dropped"], made["confirmed"]) == (2, 1, 1)
+    assert made["listed"][0] == {
+        "path": "0.png",
+        "was": "ok",
+        "label": "nok",
+        "reason": "scratched",
+        "who": "Ann",
+    }
+    assert "corrections.csv: 2 labels changed, 1 picture dropped, 1 label confirmed" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_picture_that_can_not_be_read_may_be_dropped() -> None:
+    (workspace.IMAGES / "5.png").write_bytes(b"no picture")
+    parameters()
+    with pytest.raises(ThawError, match=r"1 of 40 pictures .* can't be read"):
+        split.main()
+    correct("5.png,drop,broken,")
+    split.main()
+    assert len(rows_by_path()) == 39
+    assert json.loads((workspace.METRICS / "split.json").read_text())["bad"] == 0
+
+
+@pytest.mark.usefixtures("copied")
+def test_dropping_one_of_each_pair_is_what_refuse_asks_for() -> None:
+    parameters(split=SPLIT | {"near_duplicates": "refuse"})
+    with pytest.raises(ThawError, match=r"4 pairs of near-duplicates"):
+        split.main()
+    pairs = tables.read(workspace.NEAR_DUPLICATES)
+    correct(*(f"{path},drop,a copy," for path in pairs["other"]))
+    split.main()
+    assert tables.read(workspace.NEAR_DUPLICATES).empty
+    assert not {*pairs["other"]} & {*rows_by_path()}
+
+
+@pytest.mark.usefixtures("folder")
+def test_corrections_that_leave_a_split_without_a_class_are_refused() -> None:
+    parameters()
+    split.main()
+    gone = [path for path, row in rows_by_path().items() if row == ("nok", "test")]
+    correct(*(f"{path},ok,it is," for path in gone))
+    with pytest.raises(ThawError, match=r"leaves no picture of the class nok in the test split"):
+        split.main()

@@ -28,7 +28,10 @@ from places import ROOT
 from stages import check
 from thaw.core import errors
 
-COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+COPIED = (
+    *("dvc.yaml", "params.yaml", "corrections.csv", ".gitignore", ".dvcignore"),
+    *(".dvc/config", ".dvc/.gitignore"),
+)
 FOLDERS = ("src", "datasets", "pretrained", "versions", "robustness", "data/given", ".dvc/plots")
 IGNORED = shutil.ignore_patterns("__pycache__")
 STAGES = [

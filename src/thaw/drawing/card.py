@@ -8,12 +8,13 @@ from typing import Any
 
 import jinja2
 
-from thaw.drawing import summary
+from thaw.drawing import markdown, summary
 from thaw.drawing.markdown import code
 from thaw.evaluation import intervals
 from thaw.evaluation.record import Cells, WeakSpots
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+CORRECTIONS = 50  # that are listed
 FEW = 30  # pictures of a class or subgroup
 
 
@@ -121,6 +122,29 @@ def limits(
         "without what chance alone makes of it."
     )
     return found
+
+
+def corrected(made: Mapping[str, Any]) -> str:
+    """What people corrected, as metrics/split.json has it: a sentence and a table.
+
+    Empty where they corrected nothing.
+    """
+    if not made:
+        return ""
+    listed = made["listed"]
+    rows = [
+        [
+            code(each[name]) if each[name] else ""
+            for name in ("path", "was", "label", "reason", "who")
+        ]
+        for each in listed[:CORRECTIONS]
+    ]
+    more = f"\n\nand {len(listed) - CORRECTIONS:,} more." if len(listed) > CORRECTIONS else ""
+    return (
+        f"People corrected the labels that came with the pictures: {made['relabelled']:,} changed, "
+        f"{made['dropped']:,} left out (`drop`), {made['confirmed']:,} confirmed.\n\n"
+        f"{markdown.table(('picture', 'was', 'is', 'why', 'who'), rows)}{more}"
+    )
 
 
 def _rate(share: Share) -> float:

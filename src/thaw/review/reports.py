@@ -26,6 +26,7 @@ from thaw.evaluation.record import (
 from thaw.evaluation.robustness import Robustness, sentences
 from thaw.files import tables
 from thaw.review import recipes
+from thaw.splitting.corrections import Correction
 
 FLIPS = ("right to wrong", "wrong to right", "wrong to another wrong")
 LISTED = 20  # rows of a table of flips: a comment on GitHub holds 65,536 characters
@@ -513,6 +514,24 @@ def in_words(found: Changes) -> str:
     if not parts:
         return f"Pictures: the same {found.kept:,}."
     return f"Pictures: {', '.join(parts)}; {found.kept:,} stayed as they were."
+
+
+def corrected(before: Sequence[Correction], after: Sequence[Correction]) -> str:
+    """Which corrections of labels came, and which were taken back; empty where none did.
+
+    That a label changed is told by `in_words`; this tells why, and by whom.
+    """
+    old, new = ({(e.path, e.label, e.reason, e.who) for e in side} for side in (before, after))
+    rows = [
+        (what, *(code(cell) if cell else "" for cell in each))
+        for what, lines in (("new", new - old), ("taken back", old - new))
+        for each in sorted(lines)
+    ]
+    if not rows:
+        return ""
+    more = f"\n\nand {len(rows) - LISTED:,} more." if len(rows) > LISTED else ""
+    listed = table(("correction", "picture", "label, or drop", "why", "who"), rows[:LISTED])
+    return folded(f"Corrections of labels that came or went: {len(rows):,}", listed + more)
 
 
 def _counted(names: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Look at every picture once before any work: which can't be read, which are identical."""
 
+from collections.abc import Container
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ def screen(
     on_bad_image: str,
     report: Path,
     bit_depth: BitDepth = "file",
+    dropped: Container[str] = (),
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Pixels]]:
     """Decode every picture, and write those that couldn't be read, and why, to `report`.
 
@@ -34,6 +36,7 @@ def screen(
         on_bad_image: "fail" or "skip".
         report: the path of a CSV file.
         bit_depth: as for `decoding.read`.
+        dropped: paths that may be bad, since they are left out anyway.
 
     Returns:
         The content hash of each path that could be read, the reason for each that couldn't, and
@@ -62,6 +65,8 @@ def screen(
     paths = pictures["path"].tolist()
     progress = track(in_threads(work, paths), "checking", len(paths))
     for path, result in zip(paths, progress, strict=True):
+        if path in dropped and isinstance(result, BadImageError):
+            continue
         if isinstance(result, DarkImageError):
             dark.append(result.largest)
         elif isinstance(result, BadImageError):

@@ -40,9 +40,7 @@ class Divided:
     """Which split each picture is in, and what was found on the way."""
 
     split: dict[str, str]  # a picture's path to its split; those left out are missing
-    duplicates: int  # pictures whose content an earlier one has too
     left_out: list[str]  # training pictures that a picture held out is identical to
-    conflicts: list[str]  # identical pictures with different labels
     straddling: list[str]  # left out as their group, or one like them, is in a later brought part
 
 
@@ -81,10 +79,8 @@ def divide(
     )
     # Identical pictures count as one and go to the latest of their parts; training keeps no copy.
     same = found.groupby("content", sort=False)
-    conflicts = found["path"][same["label"].transform("nunique") > 1]
     own, found["part"] = found["part"], same["part"].transform("max")
     left_out = found["path"][(own == TRAIN) & (found["part"] > TRAIN)]
-    duplicates = len(found) - found["content"].nunique()
     # Held-out parts stay as they were brought; earlier parts keep nothing that is tied to them.
     found["unit"] = _units(found, groups, alike)
     kept = found.drop(left_out.index)
@@ -101,7 +97,20 @@ def divide(
         side |= place(rows, cut, seed)
     split = dict(zip(kept["path"], kept["unit"].map(side), strict=True))
     _check(split, dict(zip(found["path"], found["label"], strict=True)), brought, groups)
-    return Divided(split, duplicates, sorted(left_out), sorted(conflicts), sorted(straddling))
+    return Divided(split, sorted(left_out), sorted(straddling))
+
+
+def conflicts(labels: Mapping[str, str], content: Mapping[str, str]) -> list[str]:
+    """Identical pictures with different labels.
+
+    Args:
+        labels: of each path.
+        content: a hash of each path's picture.
+    """
+    seen: dict[str, set[str]] = {}
+    for path, label in labels.items():
+        seen.setdefault(content[path], set()).add(label)
+    return sorted(path for path in labels if len(seen[content[path]]) > 1)
 
 
 def _units(
