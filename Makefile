@@ -15,6 +15,8 @@
 #                   [SCORE=accuracy] [TEST=1] [ALLOW=unsure]
 # make robustness   the model on noise, blur, JPEG and other corruptions of validation's pictures:
 #                   robustness/ [PICTURES=100] [VIEWS=all] [TEST=1]
+# make audit        labels that look wrong, copies, outliers, bad pictures, in audit/: [TEST=1], which
+#                   looks at the test pictures alone
 # make watch        the learning curves in the terminal, while dvc repro runs in another
 # make page         the current run as one HTML file that fetches nothing: page/index.html
 # make demo         a page here where a dropped photo gets its class and heat map: [PORT=8501]
@@ -38,8 +40,8 @@
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
-.PHONY: repro test quick lint own undo compare report folds gate robustness watch page demo export \
-	probe lr recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
+.PHONY: repro test quick lint own undo compare report folds gate robustness audit watch page demo \
+	export probe lr recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
 # The variables above are taken from make's own command line alone: make brings some along (AS), and
@@ -111,6 +113,10 @@ gate: venv
 robustness: venv
 	@python src robustness $(call option,--pictures,PICTURES) $(call option,--views,VIEWS) \
 		$(call flag,--test,TEST)
+
+audit: venv
+	@dvc repro --quiet extract_features
+	@python src audit $(call flag,--test,TEST)
 
 # Of an experiment that runs in a copy: python src watch --experiment
 watch: venv

@@ -46,6 +46,7 @@ COMMANDS = (
     "folds",
     "gate",
     "robustness",
+    "audit",
     "page",
     "watch",
     "probe",

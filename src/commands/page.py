@@ -6,10 +6,11 @@ Reads what the stages wrote. The file fetches nothing: it can be mailed, or open
 """
 
 import argparse
+import hashlib
 import os
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from thaw.files import checksums, tables
 from thaw.files.serialize import write_json, write_text
 from thaw.pictures import decoding
 from thaw.pictures.threads import in_threads
-from thaw.review import folds, pages, reports, share_tables
+from thaw.review import audit_page, auditing, folds, pages, reports, share_tables
 from thaw.review.revisions import WORKSPACE, Revision, opened
+from thaw.splitting import corrections
 
 PAGE = Path("page/index.html")
 THUMBNAIL = 160  # pixels
@@ -45,6 +47,7 @@ SECTIONS = {
     "confusion": "Confusion",
     "threshold": "Threshold",
     "gallery": "Pictures",
+    "audit": "Audit",
     "pipeline": "Pipeline",
     "parameters": "Parameters",
 }
@@ -339,6 +342,36 @@ def by_folds(now: Revision) -> dict[str, Any]:
     }
 
 
+def audited() -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The section of what `audit` found; None where it found nothing of the present split."""
+    if not (auditing.FACTS.is_file() and auditing.FINDINGS.is_file()):
+        return None
+    facts = workspace.read_json(auditing.FACTS)
+    if facts["split"] != hashlib.sha256(workspace.SPLIT.read_bytes()).hexdigest():
+        print(
+            f"note: {auditing.FINDINGS} is of another {workspace.SPLIT}, so the page has no "
+            "section of it; run `make audit`, then this again"
+        )
+        return None
+    rows = tables.read(workspace.SPLIT)
+
+    def small(wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        def one(each: tuple[str, int]) -> str:
+            return pages.webp(decoding.read(workspace.IMAGES / each[0]), each[1])
+
+        listed = list(wanted)
+        made = track(in_threads(one, listed), "audit", len(listed))
+        return dict(zip(listed, made, strict=True))
+
+    return audit_page.section(
+        tables.read(auditing.FINDINGS),
+        facts,
+        dict(zip(rows["path"], rows["label"], strict=True)),
+        corrections.read(workspace.CORRECTIONS),
+        small,
+    )
+
+
 def write(now: Revision, given: argparse.Namespace) -> None:
     params = workspace.read_params()
     dataset = workspace.read_dataset()
@@ -357,6 +390,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     rows = tables.read(workspace.PREDICTIONS)
     models = tested.compared
     drawn = charts(tested)
+    audit = audited()
     shares = {key: found.probabilities[key] for key in models}
     positive = None if tested.positive is None else classes.index(tested.positive)
     apart = None
@@ -400,7 +434,8 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "title": dataset["title"],
         "run": f"{markdown.place(params.base_model)} on {params.dataset}, {commit(now)}",
         "warnings": warnings(now),
-        "sections": list(SECTIONS.items()),
+        "sections": [each for each in SECTIONS.items() if each[0] != "audit" or audit],
+        "audit": audit[0] if audit else None,
         "tiles": [*tiles(tested), size_tile(rows)],
         "weak_spots": [each.replace("`", "") for each in summary.weak_spots(spots_found)],
         "spots": [spot_name(each) for each in spots_found.found],
@@ -449,7 +484,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "pictures": pictures,
         "thresholds": thresholds,
     }
-    write_text(PAGE, pages.render(context, data))
+    write_text(PAGE, pages.render(context, data, audit[1] if audit else None))
 
 
 def main() -> None:

@@ -102,6 +102,7 @@ ARRIVES = {
     ("gate", "MARGIN"): lambda value: ["src", "gate", f"--margin={value}"],
     ("gate", "SCORE"): lambda value: ["src", "gate", f"--score={value}"],
     ("gate", "TEST"): lambda _: ["src", "gate", "--test"],
+    ("audit", "TEST"): lambda _: ["src", "audit", "--test"],
     ("gate", "ALLOW"): lambda value: ["src", "gate", f"--allow={value}"],
     ("sweep", "AS"): lambda value: ["src", "sweep", f"--name={value}"],
     ("sweep", "JOBS"): lambda value: ["src", "sweep", f"--jobs={value}"],

@@ -393,12 +393,15 @@ def saved(text: str) -> str:
     return f"data:text/markdown;base64,{base64.b64encode(text.encode()).decode()}"
 
 
-def render(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def render(
+    context: Mapping[str, Any], data: Mapping[str, Any], audit: Mapping[str, Any] | None = None
+) -> str:
     """The page: one file, which fetches nothing.
 
     Args:
         context: what `templates/page.html.j2` names.
         data: what `templates/page.js` reads: charts, classes, models, pictures.
+        audit: what `templates/audit.js` reads; None where there is no section of an audit.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -414,6 +417,9 @@ def render(context: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         licences=(TEMPLATES / "licences.html").read_text(encoding="utf-8"),
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         data=embedded(data),
+        audit_style=(TEMPLATES / "audit.css").read_text(encoding="utf-8"),
+        audit_script=(TEMPLATES / "audit.js").read_text(encoding="utf-8"),
+        audit_data=embedded(audit) if audit else "",
     )
     return found
 
