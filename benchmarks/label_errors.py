@@ -115,13 +115,14 @@ def scores(of: command.Material, features: Any) -> Mapping[str, Array]:
     head = audit.by_path(replace(made, result={"head": {}}), of.rows["path"].tolist())[0]
     labels, classes = of.labels, len(of.facts.classes)
     rows = np.arange(len(labels))
-    parts = StratifiedGroupKFold(5, shuffle=True, random_state=1)
     few = PCA(300, random_state=0).fit_transform(features)
     few /= few.std()
     logistic = cross_val_predict(
         LogisticRegression(max_iter=1000),
-        *(few, labels, of.units),
-        cv=parts,
+        few,
+        labels,
+        groups=of.units,
+        cv=StratifiedGroupKFold(5, shuffle=True, random_state=1),
         method="predict_proba",
     )
     near = label_errors.nearest(features, 20)

@@ -49,6 +49,7 @@ def section(
         "pictures": facts["pictures"],
         "of": facts["of"],
         "wrong": facts["wrong"],
+        "near": any(near),
         "giveaways": [
             str(each) for each in (Giveaway(**known) for known in facts["giveaways"]) if each.clear
         ],

@@ -22,7 +22,7 @@ TITLES = {  # in the order in which they are shown
     LABEL: "labels that look wrong",
     TWO_LABELS: "copies with two labels",
     TWO_SIDES: "copies on two sides of the split",
-    OUTLIER: "unlike all others",
+    OUTLIER: "least like all others",
     "blurred": "blurred, or without detail",
     "dark": "dark",
     "bright": "bright",
@@ -31,7 +31,8 @@ TITLES = {  # in the order in which they are shown
     "odd shape": "of another shape",
 }
 NEIGHBOURS = 5  # of a finding
-AROUND = 10  # neighbours by whose distance an outlier is told
+AROUND = 30  # neighbours by whose distance outliers are told
+FARTHEST, LEAST, MOST = 0.02, 10, 100  # of the pictures that are listed as outliers
 LISTED = 10  # of a kind, in a terminal
 WIDTH = 100
 COLUMNS = ("path", "kind", "score", "label", "suggested", "says", "share", "neighbours", "note")
@@ -125,11 +126,12 @@ def neighbours(pictures: Sequence[Picture], near: Near | None, row: int) -> tupl
 
 
 def outliers(pictures: Sequence[Picture], near: Near) -> list[Finding]:
-    """Pictures that are far from their nearest ones, compared with those of their split.
+    """The pictures that are farthest from their nearest ones, compared with those of their split.
 
     The cache holds training pictures as the mean of views, others as they are: these lie apart.
     """
     distances = np.log(np.maximum(near.distances[:, :AROUND].mean(axis=1), 1e-6))
+    count = min(max(LEAST, round(FARTHEST * len(pictures))), MOST)
     splits = np.array([each.split for each in pictures])
     score = np.zeros(len(pictures))
     for name in np.unique(splits):
@@ -143,10 +145,9 @@ def outliers(pictures: Sequence[Picture], near: Near) -> list[Finding]:
             says=pictures[row].says,
             share=pictures[row].share,
             neighbours=neighbours(pictures, near, row),
-            note=f"{score[row]:.1f} deviations farther from its nearest than usual",
+            note=f"{score[row]:.1f} deviations farther from others than usual",
         )
-        for row in np.argsort(-score, kind="stable")
-        if score[row] > traits.FAR
+        for row in np.argsort(-score, kind="stable")[:count]
     ]
 
 

@@ -21,7 +21,7 @@ Numbers = NDArray[np.int64]
 SIDE = 256  # pixels of the longer side at which light and sharpness are measured
 BORDER = 0.04  # of a side
 FAR = 4.0  # robust standard deviations from the dataset's median
-TREES = 100
+TREES = 50
 FOLDS = 5
 # Name of a finding: the trait, the side that is amiss, and a deviation that is none in any dataset.
 AMISS: Mapping[str, tuple[str, int, float]] = {
