@@ -11,6 +11,8 @@ from repository import Finished, Repository
 from thaw.files import tables
 from thaw.review import auditing
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def repository(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Repository:
