@@ -9,7 +9,9 @@ from commands import audit
 from places import SRC
 from repository import Finished, Repository
 from thaw.files import tables
+from thaw.files.serialize import write_csv
 from thaw.review import auditing
+from thaw.splitting import corrections
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -71,17 +73,26 @@ def test_the_test_pictures_are_left_alone(repository: Repository) -> None:
     }.items()
 
 
-def test_a_confirmed_label_is_listed_no_more(repository: Repository) -> None:
-    found = tables.read(repository.path / auditing.FINDINGS)
-    first = found[found["kind"] == auditing.LABEL].iloc[0]
-    path = repository.path / "corrections.csv"
-    before = path.read_text()
-    quoted = first["path"].replace('"', '""')
-    path.write_text(f'{before}"{quoted}",{first["label"]},looked at,Ann\n')
-    repository.python("src", "audit")
-    path.write_text(before)
-    found = tables.read(repository.path / auditing.FINDINGS)
-    assert first["path"] not in {*found["path"][found["kind"] == auditing.LABEL]}
+def test_a_wrong_label_is_the_worst_and_once_confirmed_listed_no_more(
+    repository: Repository,
+) -> None:
+    split, corrected = repository.path / "data/split.csv", repository.path / "corrections.csv"
+    before = split.read_bytes(), corrected.read_bytes()
+    rows = tables.read(split)
+    at = rows.index[(rows["split"] == "train") & (rows["label"] == "moss")][0]
+    path = rows.loc[at, "path"]
+    rows.loc[at, "label"] = "rusty iron"
+    write_csv(split, list(rows), rows.to_numpy().tolist())
+    worst = []
+    for line in ([], [(path, "rusty iron", "looked at", "Ann")]):
+        write_csv(corrected, corrections.COLUMNS, line)
+        repository.python("src", "audit")
+        found = tables.read(repository.path / auditing.FINDINGS)
+        worst.append(found["path"][found["kind"] == auditing.LABEL].tolist())
+    split.write_bytes(before[0])
+    corrected.write_bytes(before[1])
+    assert worst[0][0] == path
+    assert worst[1] == worst[0][1:]
 
 
 def test_the_test_pictures_alone(repository: Repository) -> None:

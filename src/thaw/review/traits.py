@@ -165,7 +165,7 @@ def giveaways(found: Sequence[Traits], labels: Numbers, units: Numbers) -> list[
     columns = {
         "size": [(each.size, each.shape) for each in found],
         "the kind of file": [(*(each.kind == name for name in files),) for each in found],
-        "how much a file is compressed": [
+        "compression": [
             (np.log(each.size_of_file / (each.width * each.height)),) for each in found
         ],
         "light": [(each.brightness, each.contrast) for each in found],
