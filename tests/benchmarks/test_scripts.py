@@ -341,7 +341,7 @@ def test_unlike_pictures_are_told_by_each_score(run: Run, results: Path, tmp_pat
     with contextlib.chdir(run.folder):
         name, found = unlike.measure(tmp_path / "others", 20, 6)
     assert name == "folder"
-    assert found["pictures"] == {"train": 14, "test": 6, "noise": 6, "text": 6, "others": 12}
+    assert found["pictures"] == {"train": 20, "test": 6, "noise": 6, "text": 6, "others": 12}
     assert len(found["areas"]) == 5
     ours = next(iter(found["areas"].values()))
     assert all(0 <= area <= 1 for area in ours.values())

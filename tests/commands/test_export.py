@@ -89,8 +89,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         made = Run(tmp_path_factory.mktemp("export"))
         made.params["average_views"] = True
         made.stages("download", "weights", "split", "freeze", "extract_features", "train_head")
-    for suffix in ("keras", "onnx"):
-        shutil.copy(made.folder / f"models/head.{suffix}", made.folder / f"models/model.{suffix}")
+        shutil.copy(made.folder / "models/head.keras", made.folder / "models/model.keras")
+        shutil.copy(made.folder / "data/head.onnx", made.folder / "data/fine_tuned.onnx")
+        made.stages("decide")
     return made
 
 
@@ -122,7 +123,9 @@ def test_the_table_has_size_time_difference_and_accuracy(
     rows = {row["format"]: row for row in facts["formats"]}
     assert list(rows)[:4] == ["keras", "onnx", "saved_model", "tflite"]
     assert ("int8" in rows) == (folder / "model_int8.tflite").exists()
-    assert "validation accuracy" in facts["notes"][0]
+    temperature, integers = facts["notes"]
+    assert "divided by the temperature" in temperature
+    assert "validation accuracy" in integers
     classifier = Classifier(run.folder / "models/model.onnx")
     assert facts["classes"] == classifier.classes
     assert len(facts["symmetries"]) == 2

@@ -45,18 +45,18 @@ def test_few_pictures_are_not_fitted_away(features: np.ndarray) -> None:
     assert known.score(features[400:]).mean() < 3
 
 
-def model(width: int = 1) -> bytes:
+def model(width: int = 1, named: str = "raw") -> bytes:
     """Features are pixels' means by column, logits a weighted sum of them."""
     weights = np.linspace(-1, 1, WIDTH * width, dtype=np.float32).reshape(WIDTH, width)
     graph = onnx.helper.make_graph(
         [
             onnx.helper.make_node("Identity", ["picture"], ["features"]),
-            onnx.helper.make_node("MatMul", ["features", "w"], ["raw"]),
+            onnx.helper.make_node("MatMul", ["features", "w"], [named]),
         ],
         "g",
         [onnx.helper.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, ["n", WIDTH])],
         [
-            onnx.helper.make_tensor_value_info("raw", onnx.TensorProto.FLOAT, ["n", width]),
+            onnx.helper.make_tensor_value_info(named, onnx.TensorProto.FLOAT, ["n", width]),
             onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", WIDTH]),
         ],
         [onnx.numpy_helper.from_array(weights, "w")],
@@ -86,3 +86,19 @@ def test_the_onnx_model_computes_the_same(features: np.ndarray, width: int) -> N
     assert Decision.of(facts) == decision
     assert facts["classes"] == '["a", "b"]'
     assert made == onnx_decision.put(model(width), known, decision)
+
+
+@pytest.mark.parametrize("named", ["logits", "unlike", "thaw/scale"])
+def test_a_network_may_have_such_names_itself(features: np.ndarray, named: str) -> None:
+    known = unlikeness.fit(features[:400])
+    made = onnx_decision.put(model(named=named), known, Decision(temperature=2.0))
+    onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
+    session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(
+        onnx_decision.put(model(), known, Decision(temperature=2.0)),
+        providers=["CPUExecutionProvider"],
+    )
+    pictures = {"picture": features[400:].astype(np.float32)}
+    for found, expected in zip(session.run(None, pictures), plain.run(None, pictures), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert [each.name for each in session.get_outputs()] == ["logits", "unlike"]

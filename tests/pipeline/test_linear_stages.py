@@ -89,8 +89,9 @@ def predictions(run: Run, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray
     loaded = [decoding.load(run.folder / workspace.IMAGES / path, 32) for path in rows["path"]]
     stacked = np.stack(loaded).astype(np.float32)
     model = keras.models.load_model(run.folder / f"models/{name}.keras", compile=False)
-    session = sessions.session(str(run.folder / f"models/{name}.onnx"))
-    (onnx,) = session.run(None, {session.get_inputs()[0].name: stacked})
+    exported = {"head": workspace.HEAD_ONNX, "model": workspace.FINE_TUNED_ONNX}[name]
+    session = sessions.session(str(run.folder / exported))
+    onnx, _ = session.run(None, {session.get_inputs()[0].name: stacked})
     labels = rows["label"].map(classes(run).index).to_numpy()
     return labels, model.predict(stacked, verbose=0), onnx
 
@@ -177,7 +178,7 @@ def test_all_cached_views_are_fitted(two: Run, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(linear, "fit", spy)
     # Here the classes have as many pictures each, so true weights would all be 1.
-    monkeypatch.setattr(train_head, "balanced", lambda labels: np.float32(labels + 0.5))
+    monkeypatch.setattr(train_head, "class_weights", lambda _, labels, __: np.float32(labels + 0.5))
     two.stages("train_head", head=head(two, "logistic"), class_weight="balanced")
     (train, validation) = seen[0]
     cached = np.load(two.folder / "data/features/train_bottleneck.npy")

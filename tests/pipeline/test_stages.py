@@ -267,7 +267,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "epochs": 6,
         "batch_norm": "trained",
     }
-    made.stages("download", "weights", "split", *FEATURES_ON, "evaluate")
+    made.stages("download", "weights", "split", *FEATURES_ON, "decide", "evaluate")
     return made
 
 
@@ -319,7 +319,7 @@ def test_from_scratch_onnx_predicts_by_the_moving_statistics(scratch: Run) -> No
     pictures = pictures.astype(np.float32)
     model = saving.load(scratch.folder / "models/model.keras")
     session = sessions.session((scratch.folder / "data/fine_tuned.onnx").read_bytes())
-    (logits,) = session.run(None, {session.get_inputs()[0].name: pictures})
+    logits, _ = session.run(None, {session.get_inputs()[0].name: pictures})
     np.testing.assert_allclose(logits, model(pictures, training=False), rtol=1e-3, atol=1e-4)
     losses = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
     labels = np.load(scratch.folder / "data/features/validation_labels.npy")

@@ -109,7 +109,7 @@ def test_training_from_it_is_training_from_the_cache(
         out = made.features.parent / "raised"
         boundary, cached = raising.raised(made.features, base, epochs, out, training_mode=mode)
         source = batches.Source(
-            made.features, Path(), {}, made.facts, 4, "none", 1, mixup=how.get("mixup", 0.0)
+            made.features, Path(), {}, made.facts, 4, "none", "all", 1, mixup=how.get("mixup", 0.0)
         )
         width = classifiers.width_below(base, boundary)
         assert width == ((24 + 32 if epochs else 0) if blocks else 0)
