@@ -114,11 +114,21 @@ def test_the_temperature_is_that_of_the_mean_over_views() -> None:
 
 def test_pictures_that_are_all_right_get_a_finite_temperature() -> None:
     labels = np.array([0, 1] * 20)
-    logits = np.where(labels == 1, 5.0, -5.0)[:, None, None]
+    logits = np.where(labels == 1, 9.0, -9.0)[:, None, None]
     found = deciding.temperature(logits, labels)
-    assert 0.5 < found < 2
     # As sure as Platt's targets of 20 pictures a class.
-    assert deciding.probabilities(5 / found * np.ones((1, 1)))[0, 1] == pytest.approx(21 / 22)
+    assert deciding.probabilities(9 / found * np.ones((1, 1)))[0, 1] == pytest.approx(21 / 22)
+
+
+def test_what_chance_makes_of_few_calibrated_pictures_is_no_temperature() -> None:
+    """Of 40 draws of 250 pictures a twentieth would get one, were there no more to learn."""
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(40):
+        true = generator.normal(0, 2, (250, 1, 1))
+        labels = (generator.uniform(size=250) < deciding.probabilities(true)[:, 0, 1]).astype(int)
+        found.append(deciding.temperature(true, labels))
+    assert sum(each != 1 for each in found) <= 6
 
 
 def test_probabilities_of_one_logit_tell_sure_pictures_apart() -> None:

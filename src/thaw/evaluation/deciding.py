@@ -7,12 +7,14 @@ from typing import Self
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 COLDEST, HOTTEST = 0.02, 50.0
+CHANCE = float(scipy.special.chdtri(1, 0.05))  # twice the gain in log-likelihood, in 1 of 20 cases
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def temperature(logits: Array, labels: Labels) -> float:
 
     Guo et al. 2017, On Calibration of Modern Neural Networks. The targets are Platt's, (n + 1) /
     (n + 2) for a class of n pictures and the rest shared by the others, so that pictures which are
-    all right get a finite one.
+    all right get a finite one. It is 1 where the likelihood of 1 is lower by no more than chance
+    makes it (Wilks 1938): of few pictures, or calibrated ones, another one does more harm.
 
     Args:
         logits: (N, views, 1 or classes) of pictures that weren't trained on.
@@ -113,7 +116,8 @@ def temperature(logits: Array, labels: Labels) -> float:
 
     ends = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
     found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded")
-    return float(np.exp(found.x))
+    better = 2 * (loss(0.0) - float(found.fun))
+    return float(np.exp(found.x)) if better > CHANCE else 1.0
 
 
 def gains_of_threshold(threshold: float, column: int, classes: int) -> list[list[float]]:
