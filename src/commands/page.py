@@ -143,7 +143,7 @@ def chosen(
     labels: metrics.Labels, shares: metrics.Array, decided: metrics.Labels, most: int
 ) -> tuple[list[int], list[int]]:
     """The rows to show, in their own order, and the most confident mistakes, worst first."""
-    sure = shares[np.arange(len(labels)), decided]
+    sure = deciding.confidence(shares, decided)
     right = decided == labels
     order = np.lexsort((-sure, right))
     return sorted(order[:most].tolist()), [row for row in order[:most].tolist() if not right[row]]

@@ -56,10 +56,7 @@ def check(runs: list[Run]) -> None:
     for run in runs:
         merged = here
         for key, value in run.values:
-            group: Any = value
-            for part in reversed(key.split(".")):
-                group = {part: group}
-            merged = recipes.merge(merged, group)
+            merged = recipes.merge(merged, recipes.nested(key, value))
         place = f"params.yaml with {run}"
         workspace.check_params(params.parse(merged, place), place)
 

@@ -47,9 +47,8 @@ class Found:
     features: Array  # (N, V, D)
 
 
-def run(path: Path, rows: pd.DataFrame, what: str, *, one_view: bool) -> Found:
+def run(model: Classifier, rows: pd.DataFrame, what: str, *, one_view: bool) -> Found:
     """Run pictures through a model: all its views of each, or the picture alone."""
-    model = Classifier(path)
 
     def work(name: str) -> tuple[NDArray[np.float32], ...]:
         try:
@@ -100,10 +99,10 @@ def decision(
         threshold = resolved("threshold", how.threshold, labels == column, shares[:, column])
         gains = deciding.gains_of_threshold(threshold, column, len(classes))
     decided = Decision(gains=gains).decide(shares)
-    confidence = shares[np.arange(len(shares)), decided]
     reject = 0.0
     if how.reject_below is not None:
-        reject = resolved("reject_below", how.reject_below, decided == labels, confidence)
+        sure = deciding.confidence(shares, decided)
+        reject = resolved("reject_below", how.reject_below, decided == labels, sure)
     return Decision(
         temperature,
         gains,
@@ -143,7 +142,7 @@ def main() -> None:
     for name, (source, target) in MODELS.items():
         content = source.read_bytes()
         if content not in seen:
-            seen[content] = decide(params, source, rows, labels, classes, name)
+            seen[content] = decide(params, source, content, rows, labels, classes, name)
         shares[name], said[name], made, told[name] = seen[content]
         write_bytes(target, made)
     predictions.write(
@@ -161,14 +160,16 @@ def main() -> None:
 def decide(
     params: Params,
     source: Path,
+    content: bytes,
     rows: dict[str, pd.DataFrame],
     labels: metrics.Labels,
     classes: list[str],
     name: str,
 ) -> tuple[Array, metrics.Labels, bytes, dict[str, Any]]:
     """What a model says of the validation pictures, the model that is used, and what is noted."""
-    like = run(source, rows["train"], f"{name}, what is usual", one_view=True)
-    found = run(source, rows["validation"], f"{name}, validation", one_view=False)
+    model = Classifier(source)
+    like = run(model, rows["train"], f"{name}, what is usual", one_view=True)
+    found = run(model, rows["validation"], f"{name}, validation", one_view=False)
     known = unlikeness.fit(like.features[:, 0])
     count, views, width = found.features.shape
     scores = known.score(found.features.reshape(-1, width)).reshape(count, views).mean(axis=1)
@@ -177,8 +178,7 @@ def decide(
     shares = deciding.probabilities(found.logits / temperature).mean(axis=1)
     chosen = decision(params, classes, labels, shares, scores, temperature)
     decided = chosen.decide(shares)
-    confidence = shares[np.arange(count), decided]
-    doubted = confidence < chosen.reject_below
+    doubted = deciding.confidence(shares, decided) < chosen.reject_below
     noted = {
         "pictures": count,
         "calibration_error": {
@@ -189,8 +189,7 @@ def decide(
         "rejected": float(doubted.mean()),
         **asdict(chosen),
     }
-    content = onnx_decision.put(source.read_bytes(), known, chosen)
-    return shares, decided, content, noted
+    return shares, decided, onnx_decision.put(content, known, chosen), noted
 
 
 def sentences(found: dict[str, Any]) -> list[str]:

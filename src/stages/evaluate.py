@@ -49,7 +49,7 @@ class Said:
 
     def sure(self, title: str, labels: metrics.Labels) -> plots.Sure:
         """To be drawn."""
-        confidence = self.probabilities[np.arange(len(labels)), self.decided]
+        confidence = deciding.confidence(self.probabilities, self.decided)
         return plots.Sure(title, confidence, self.decided == labels)
 
 
@@ -96,14 +96,14 @@ def validated(classes: list[str]) -> tuple[metrics.Labels, dict[str, Said]]:
 
 def calibration_error(labels: metrics.Labels, said: Said) -> float:
     """Had no temperature been chosen."""
-    sure = said.uncalibrated[np.arange(len(labels)), said.decided]
+    sure = deciding.confidence(said.uncalibrated, said.decided)
     return calibration.binned(sure, said.decided == labels).error
 
 
 def confidence(labels: metrics.Labels, said: Said) -> dict[str, float]:
     """How good it is where it is sure, and where it isn't in doubt."""
     right = said.decided == labels
-    sure = said.probabilities[np.arange(len(labels)), said.decided]
+    sure = deciding.confidence(said.probabilities, said.decided)
     kept = ~said.in_doubt
     return {
         "accuracy_at_80": deciding.at_coverage(0.8, right, sure),
@@ -240,9 +240,14 @@ def main() -> None:
     ]
     plots.confusion_matrices(confusions, workspace.PLOTS / "confusion.png")
     result = found["test"]["fine_tuned"]
-    without = replace(result, probabilities=result.uncalibrated)
+    calibrated = result.sure("as trained", test)
+    before_it: plots.Sure | None = None
+    if not np.array_equal(result.uncalibrated, result.probabilities):
+        calibrated = result.sure("calibrated", test)
+        without = replace(result, probabilities=result.uncalibrated)
+        before_it = without.sure("before calibration", test)
     plots.confidence(
-        [without.sure("before calibration", test), result.sure("calibrated", test)],
+        *(calibrated, before_it),
         [found["test"][name].sure(title, test) for name, title in tested.compared.items()],
         workspace.PLOTS / "confidence.png",
     )

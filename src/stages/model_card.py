@@ -75,11 +75,13 @@ def averaged(params: Params) -> str:
 
 def deciding(how: dict[str, Any]) -> str:
     """How the model comes from logits to what it says."""
-    sentences = [
-        f"Logits are divided by a temperature of {how['temperature']:.4f}, chosen on the "
-        f"{how['pictures']} validation pictures so that confidence is as large as accuracy; "
-        "`model.onnx` does so by itself."
-    ]
+    sentences = []
+    if how["temperature"] != 1:
+        sentences.append(
+            f"Logits are divided by a temperature of {how['temperature']:.4f}, chosen on the "
+            f"{how['pictures']} validation pictures so that confidence is as large as accuracy; "
+            "`model.onnx` does so by itself."
+        )
     if how["threshold"] is not None:
         sentences.append(
             f"{code(how['positive'])} is said from a probability of {how['threshold']:.4f} on."
@@ -89,7 +91,7 @@ def deciding(how: dict[str, Any]) -> str:
     if how["reject_below"]:
         sentences.append(f"Below a confidence of {how['reject_below']:.4f} it is in doubt.")
     text = (
-        "Its second output, `unlike`, is how far a picture's features are from those of the "
+        "The second output of `model.onnx`, `unlike`, is how far a picture's features are from those of the "
         "training pictures; about 1 is usual"
     )
     if how["unlike_above"] is not None:
@@ -165,7 +167,7 @@ def main() -> None:
             "logits": logits(classes),
             "averaged": averaged(params),
             "deciding": deciding(decision),
-            "temperature": f"{decision['temperature']:.6g}",
+            "temperature": decision["temperature"],
             "source": code(place(source)),
             "licence": dataset["licence"],
             "citation": dataset["citation"] or "none",

@@ -34,7 +34,12 @@ CORRUPTED = Robustness(
 ADVICE = {"best": DEPTHS[3], "chosen": DEPTHS[3], "thawed": DEPTHS[3]}
 
 
+SURE = plots.Sure("head only", np.linspace(0.5, 1, 40), np.arange(40) % 5 > 0)
+
+
 DRAW: dict[str, Callable[[Path], None]] = {
+    "confidence": lambda path: plots.confidence(SURE, None, [SURE], path),
+    "calibrated": lambda path: plots.confidence(SURE, SURE, [SURE, SURE], path),
     "depths": lambda path: plots.depths(DEPTHS, ADVICE, path),
     "curves": lambda path: plots.learning_curves(HISTORY, 2, path),
     "robustness": lambda path: plots.robustness(CORRUPTED, path),

@@ -132,6 +132,15 @@ def test_text_has_a_row_for_every_score_and_is_read_back_from_json():
         untaken = summary.text(replace(tested, thawed=False, tried=tried), SPOTS)
         assert f"{told}: the head's model is the result." in untaken
         assert "fine-tuned" not in untaken
+    error = scores["calibration_error"]
+    for without, told in (
+        (error, "on average. Of"),
+        (0.5, "average, before calibration by 50.00%"),
+    ):
+        known = {"accuracy_at_80": 0.9, "uncalibrated_error": without, "in_doubt": 0.0}
+        sure = replace(tested, confidence={"fine_tuned": known})
+        assert f"differ by {error:.2%} on average" in summary.text(sure, SPOTS)
+        assert told in summary.text(sure, SPOTS)
     back = record.Evaluation.of(json.loads(json.dumps(asdict(tested))))
     assert summary.text(back, SPOTS) == summary.text(tested, SPOTS)
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from thaw.drawing import plots
 from thaw.drawing.lettering import legible
+from thaw.evaluation import deciding
 from thaw.evaluation.metrics import Array, Labels
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.augmentation import Augmentation
@@ -92,7 +93,7 @@ def _draw_predictions(
     names = legible(classes)
     rows = rows.assign(
         predicted=[classes[best] for best in decided],
-        share=probabilities[range(len(decided)), decided],
+        share=deciding.confidence(probabilities, decided),
     )
 
     def grid(chosen: pd.DataFrame, title: str, name: str) -> None:

@@ -313,21 +313,25 @@ class Sure:
     right: NDArray[np.bool_]
 
 
-def confidence(calibration: Sequence[Sure], models: Sequence[Sure], path: Path) -> None:
+def confidence(result: Sure, before: Sure | None, models: Sequence[Sure], path: Path) -> None:
     """How often pictures of each confidence are right, and the accuracy of the surest of them.
 
     Args:
-        calibration: before and after calibration.
+        result: of the model that is used.
+        before: what it would have said, had it not been calibrated; None where it wasn't.
         models: whose accuracy is drawn against the share of pictures that is decided.
         path: of the PNG.
     """
     figure = Figure(figsize=(WIDEST, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as sure")
-    lowest = min(float(each.confidence.min()) for each in (*calibration, *models))
-    for each, colour, marker, line in zip(
-        calibration, (VALIDATION, TRAINING), "so", ("--", "-"), strict=True
+    lowest = min(float(each.confidence.min()) for each in (result, *models))
+    for each, colour, marker, line in (
+        (before, VALIDATION, "s", "--"),
+        (result, TRAINING, "o", "-"),
     ):
+        if each is None:
+            continue
         bins = np.minimum((each.confidence * SURE_BINS).astype(int), SURE_BINS - 1)
         counts = np.bincount(bins, minlength=SURE_BINS)
         there = counts >= LEAST_IN_BIN

@@ -66,11 +66,12 @@ def sureness(found: Evaluation) -> str:
     known = found.confidence.get("fine_tuned")
     if not known:
         return ""
-    error = found.scores["fine_tuned"]["calibration_error"]
+    error = f"{found.scores['fine_tuned']['calibration_error']:.2%}"
+    without = f"{known['uncalibrated_error']:.2%}"
+    before = f", before calibration by {without}" if without != error else ""
     text = (
-        f"Confidence and accuracy differ by {error:.2%} on average, before calibration by "
-        f"{known['uncalibrated_error']:.2%}. Of the surest 80 % of the pictures "
-        f"{known['accuracy_at_80']:.2%} are right, of all "
+        f"Confidence and accuracy differ by {error} on average{before}. Of the surest 80 % of "
+        f"the pictures {known['accuracy_at_80']:.2%} are right, of all "
         f"{found.scores['fine_tuned']['accuracy']:.2%}."
     )
     if known["in_doubt"]:

@@ -73,6 +73,12 @@ def column(positive: str | None, classes: Sequence[str]) -> int:
     return 1 if positive is None else classes.index(positive)
 
 
+def confidence(probabilities: Array, decided: Labels) -> Array:
+    """(N,) the probability of the class that is said, of (N, classes) and (N,) class numbers."""
+    found: Array = probabilities[np.arange(len(decided)), decided]
+    return found
+
+
 def most_probable(shares: Array) -> Labels:
     """(N, classes) to (N,); of equal ones, the first."""
     found: Labels = shares.argmax(axis=1)

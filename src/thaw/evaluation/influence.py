@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.evaluation import calibration
+from thaw.evaluation import calibration, deciding
 from thaw.evaluation.calibration import Calibration
 
 Array = NDArray[np.float64]
@@ -84,7 +84,7 @@ def judge(
     scores |= {"roc_auc": areas.roc_auc, "average_precision": areas.average_precision}
     influences |= areas.influences
 
-    confidence = probabilities[np.arange(pictures), predicted]
+    confidence = deciding.confidence(probabilities, predicted)
     found = calibration.binned(confidence, right)
     apart = found.signs(confidence) * (right - confidence)
     scores["calibration_error"] = found.error

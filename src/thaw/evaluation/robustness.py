@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.evaluation import differences, intervals
-from thaw.evaluation.deciding import Decision
+from thaw.evaluation.deciding import Decision, confidence
 from thaw.evaluation.influence import Array
 from thaw.evaluation.record import LEVEL
 
@@ -154,7 +154,7 @@ def judge(
 
 
 def _confidence(shares: Array, said: Labels) -> float:
-    return float(shares[np.arange(len(said)), said].mean())
+    return float(confidence(shares, said).mean())
 
 
 def told(found: Robustness) -> tuple[list[Strength], list[str]]:

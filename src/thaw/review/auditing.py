@@ -102,15 +102,10 @@ def by_labels(
     right = {*confirmed}
     worst = [row for row in np.argsort(margin, kind="stable") if margin[row] < 0]
     found = [
-        Finding(
-            pictures[row].path,
-            LABEL,
+        found_at(
+            *(pictures, near, row, LABEL),
             float(np.clip((1 - margin[row]) / 2, 0, 1)),
-            pictures[row].label,
-            classes[seem[row]],
-            pictures[row].says,
-            pictures[row].share,
-            neighbours(pictures, near, row),
+            suggested=classes[seem[row]],
         )
         for row in worst
         if pictures[row].path not in right
@@ -125,6 +120,23 @@ def neighbours(pictures: Sequence[Picture], near: Near | None, row: int) -> tupl
     return tuple(pictures[each].path for each in near.rows[row][:NEIGHBOURS])
 
 
+def found_at(
+    pictures: Sequence[Picture],
+    near: Near | None,
+    row: int,
+    kind: str,
+    score: float,
+    suggested: str = "",
+    note: str = "",
+) -> Finding:
+    """What was found of one of the pictures, with its nearest ones."""
+    each = pictures[row]
+    beside = neighbours(pictures, near, row)
+    return Finding(
+        each.path, kind, score, each.label, suggested, each.says, each.share, beside, note
+    )
+
+
 def outliers(pictures: Sequence[Picture], near: Near) -> list[Finding]:
     """The pictures that are farthest from their nearest ones, compared with those of their split.
 
@@ -137,14 +149,8 @@ def outliers(pictures: Sequence[Picture], near: Near) -> list[Finding]:
     for name in np.unique(splits):
         score[splits == name] = traits.far(distances[splits == name])
     return [
-        Finding(
-            pictures[row].path,
-            OUTLIER,
-            float(score[row]),
-            pictures[row].label,
-            says=pictures[row].says,
-            share=pictures[row].share,
-            neighbours=neighbours(pictures, near, row),
+        found_at(
+            *(pictures, near, row, OUTLIER, float(score[row])),
             note=f"{score[row]:.1f} deviations farther from others than usual",
         )
         for row in np.argsort(-score, kind="stable")[:count]
@@ -168,14 +174,8 @@ def amiss(
                 "blurred": f"{score[row]:.1f} deviations less sharp than usual",
             }
             found.append(
-                Finding(
-                    pictures[row].path,
-                    kind,
-                    float(score[row]),
-                    pictures[row].label,
-                    says=pictures[row].says,
-                    share=pictures[row].share,
-                    neighbours=neighbours(pictures, near, row),
+                found_at(
+                    *(pictures, near, row, kind, float(score[row])),
                     note=notes.get(kind, f"mean of grey {each.brightness:.0f} of 255"),
                 )
             )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thaw.drawing import plots
-from thaw.evaluation import metrics
+from thaw.evaluation import deciding, metrics
 from thaw.files.serialize import atomic
 
 COLUMNS = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
@@ -90,7 +90,7 @@ def reliability(
     for place, ((when, (colour, marker)), run) in enumerate(
         zip(STYLES.items(), (before, after), strict=True)
     ):
-        sure, right = run.shares[range(len(labels)), run.decided], run.decided == labels
+        sure, right = deciding.confidence(run.shares, run.decided), run.decided == labels
         bins = np.minimum((sure * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
         there = counts > 0

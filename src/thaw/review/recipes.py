@@ -60,10 +60,16 @@ def setting(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ThawError(f"{text}: give a parameter and its value, such as batch_size=64")
-    found = catalogues.parse_yaml(value, text)
-    for part in reversed(name.split(".")):
-        found = {part: found}
-    return dict(found)
+    return nested(name, catalogues.parse_yaml(value, text))
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """A parameter by its dotted name, as the groups that hold it."""
+    *groups, last = name.split(".")
+    found = {last: value}
+    for group in reversed(groups):
+        found = {group: found}
+    return found
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

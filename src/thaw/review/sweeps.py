@@ -13,6 +13,7 @@ from thaw.core.errors import ThawError, as_yaml
 from thaw.drawing.markdown import signed
 from thaw.drawing.markdown import table as markdown_table
 from thaw.evaluation import differences, influence, intervals
+from thaw.evaluation.record import LEVEL
 from thaw.files import catalogues
 
 SEEDS = ("seed", "split.seed")  # repeats of a setting, not settings
@@ -197,7 +198,9 @@ def cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
                 signed(100 * each, ".2f")
                 for each in (row.difference, row.difference_low, row.difference_high)
             )
-            worth = "chance" if row.p_value >= 0.05 else "better" if row.difference > 0 else "worse"
+            worth = (
+                "chance" if row.p_value >= LEVEL else "better" if row.difference > 0 else "worse"
+            )
             apart = f"{points} [{low}, {high}] {worth}"
         yield row.setting, runs, accuracy, spread, apart
 
