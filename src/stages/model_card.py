@@ -91,8 +91,8 @@ def deciding(how: dict[str, Any]) -> str:
     if how["reject_below"]:
         sentences.append(f"Below a confidence of {how['reject_below']:.4f} it is in doubt.")
     text = (
-        "The second output of `model.onnx`, `unlike`, is how far a picture's features are from those of the "
-        "training pictures; about 1 is usual"
+        "The second output of `model.onnx`, `unlike`, is how far a picture's features are from "
+        "those of the training pictures; about 1 is usual"
     )
     if how["unlike_above"] is not None:
         text += f", and above {how['unlike_above']:.3f} it is in doubt"
