@@ -75,9 +75,19 @@ def note(stage: str) -> None:
         write_json(_noted(stage), mine)
 
 
+def expect(stage: str, folder: Path, target: Path) -> None:
+    """Note what a stage is about to leave by renaming a folder, lest a kill come between."""
+    write_json(_noted(stage), {str(target): _seen(folder, target)})
+
+
 def forget(stage: str) -> None:
-    """Begin a stage: what it leaves if it is killed is its own."""
-    _noted(stage).unlink(missing_ok=True)
+    """Begin a stage: what it leaves if it is killed is its own.
+
+    But for `download`, which asks what there was before, and whose folder appears when it is whole:
+    it notes that itself, with `expect`.
+    """
+    if stage != "download":
+        _noted(stage).unlink(missing_ok=True)
 
 
 def move_aside(others: Iterable[Path] = ()) -> tuple[list[Path], Path]:
@@ -167,18 +177,19 @@ def _is_ours(output: Output) -> bool:
         mine = json.loads(_noted(output.stage).read_text("utf-8"))
     except OSError:
         began = (workspace.UNFINISHED / f"{output.stage}.lock").exists()
-        return began and output.path != workspace.RAW  # which appears when it is whole
+        return began and output.path != workspace.RAW
     except ValueError:
         return False
     return bool(mine.get(str(output.path)) == _seen(output.path))
 
 
-def _seen(path: Path) -> str:
-    """Names, sizes and times of what is there."""
+def _seen(path: Path, target: Path | None = None) -> str:
+    """Names, sizes and times of what is there; named as they will be once it is at `target`."""
     lines = []
     for file in [path] if path.is_file() else _files(path):
         status = file.lstat()
-        lines.append(f"{file.as_posix()!r} {status.st_size} {status.st_mtime_ns}")
+        name = (target or path) / file.relative_to(path)
+        lines.append(f"{name.as_posix()!r} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

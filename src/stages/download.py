@@ -13,7 +13,11 @@ def main() -> None:
         keeping.protect()
     chosen = catalogue.entry(workspace.DATASETS, params.dataset)
     source = params.source and workspace.at_home(params.source)
-    pictures = layouts.bring(chosen, source, workspace.RAW, workspace.CHECKSUMS)
+
+    def announce(folder: Path) -> None:
+        keeping.expect("download", folder, workspace.RAW)
+
+    pictures = layouts.bring(chosen, source, workspace.RAW, workspace.CHECKSUMS, announce)
     print(
         f"{len(pictures)} pictures in {workspace.RAW} ({chosen.title}; licence: {chosen.licence})"
     )

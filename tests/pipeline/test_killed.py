@@ -256,6 +256,24 @@ def test_what_a_killed_stage_left_is_removed(tmp_path: Path) -> None:
     assert not (repository.path / "data/dataset/images/x").exists()
 
 
+def test_killed_once_its_folder_stands_a_download_is_no_work_of_a_person(tmp_path: Path) -> None:
+    """Before the stage's end could note what it left; a picture put there later is a person's."""
+    repository = Repository(tmp_path)
+    repository.dvc("repro", "check")
+    code = "import sys, os, runpy; sys.argv = ['src', 'download']; sys.path.insert(0, 'src'); "
+    code += "import keeping; keeping.note = lambda stage: os.kill(os.getpid(), 9); "
+    code += "runpy.run_path('src', run_name='__main__')"
+    repository.run(sys.executable, "-c", code, code=-signal.SIGKILL)
+    assert (repository.path / "data/dataset/labels.csv").exists()
+    mine = repository.path / "data/dataset/images/moss/mine.png"
+    mine.write_bytes(b"mine")
+    told = repository.dvc("repro", "--single-item", "download", code=255)
+    assert "what you changed" in told
+    assert [*(repository.path / "kept").rglob("mine.png")]
+    repository.run(sys.executable, "-c", code, code=-signal.SIGKILL)
+    repository.dvc("repro", "--single-item", "download")
+
+
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_to_trust(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     script = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "

@@ -4,6 +4,7 @@ import math
 import shutil
 import stat
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,17 @@ from thaw.files.walking import hidden
 
 
 def bring(
-    chosen: Entry, source: str | None, raw: Path, notes: Path | None = None
+    chosen: Entry,
+    source: str | None,
+    raw: Path,
+    notes: Path | None = None,
+    announce: Callable[[Path], None] | None = None,
 ) -> list[Labelled]:
     """Fetch a dataset and lay it out: `raw/images/`, `raw/labels.csv`, `raw/dataset.json`.
 
     `source` overrides where the entry says it comes from; its checksum then doesn't apply. Without
-    one, `notes` holds that of the first download, to which later ones are compared.
+    one, `notes` holds that of the first download, to which later ones are compared. `announce` is
+    given the folder that is whole, just before it becomes `raw`.
 
     Raises:
         ThawError: when it can't be fetched, isn't laid out as the entry says, has no pictures, or
@@ -50,7 +56,9 @@ def bring(
         try:
             rows = _lay_out(chosen, checks, temporary, temporary / "raw")
             if raw.exists():
-                shutil.rmtree(raw)
+                raw.rename(temporary / "before")  # at once, lest a kill leave half of it
+            if announce:
+                announce(temporary / "raw")
             (temporary / "raw").rename(raw)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
