@@ -37,11 +37,13 @@
 #                   for commands of your own: source .venv/bin/activate
 # make venv-dev     .venv with what the tests need too
 # make venv-demo    .venv with what the demo needs too
+# make venv-cluster  .venv with Ray too, for `engine: ray`
 # make lock         pin anew what the requirements*.in name
 # make clean        remove .venv and the caches of ruff, mypy and pytest
 
 .PHONY: repro test quick lint own undo compare report folds gate robustness audit watch page demo \
-	export probe lr recipes recipe sweep bench bench-quick venv venv-dev venv-demo lock clean help
+	export probe lr recipes recipe sweep bench bench-quick venv venv-dev venv-demo venv-cluster lock \
+	clean help
 .NOTPARALLEL: # two targets may want to install into .venv
 
 # The variables above are taken from make's own command line alone: make brings some along (AS), and
@@ -170,9 +172,13 @@ venv-dev:
 venv-demo:
 	@sh tools/venv.sh requirements.txt requirements-demo.txt
 
+venv-cluster:
+	@sh tools/venv.sh requirements.txt requirements-cluster.txt
+
 lock: venv-dev
 	pip install --quiet uv
-	for name in requirements requirements-recipes requirements-demo requirements-dev; do \
+	for name in requirements requirements-recipes requirements-cluster requirements-demo \
+			requirements-dev; do \
 		uv pip compile --universal --python-version 3.11 --no-header --generate-hashes --quiet \
 			$$name.in -o $$name.txt || exit; \
 	done

@@ -15,10 +15,11 @@ import workspace
 from processes import Job, serve
 from stages import extract_features, fine_tune, train_head
 from thaw.core.params import Params, plain
+from thaw.core.threads import in_threads
 from thaw.features import cache
+from thaw.features.extraction import Extractor, extract
 from thaw.networks import backbones
 from thaw.pictures import decoding, sessions
-from thaw.pictures.threads import in_threads
 from thaw.training import classifiers, heads, loop
 
 SCRATCH = Path("scratch")
@@ -51,10 +52,10 @@ def network(params: Params) -> Job:
 def extraction(params: Params, views: int) -> Job:
     """The frozen network on picture files, its results written; `views` 0 for pictures as such."""
     facts = cache.read_facts(workspace.FEATURES)
-    _, session = extract_features.load(workspace.FROZEN)
+    extractor = Extractor(str(workspace.FROZEN), workspace.IMAGES, facts, views)
 
     def job(paths: list[str]) -> int:
-        cache.extract(session, workspace.IMAGES, paths, facts, views, SCRATCH, "train")
+        extract(extractor, paths, SCRATCH, "train")
         return len(paths) * max(views, 1)
 
     paths = training_pictures(params, facts)

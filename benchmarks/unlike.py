@@ -25,6 +25,7 @@ import workspace
 from thaw.core import errors
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.drawing import markdown
 from thaw.evaluation import unlikeness
 from thaw.evaluation.inference import Classifier
@@ -32,7 +33,6 @@ from thaw.files import kinds
 from thaw.files import tables as files
 from thaw.files.walking import walk
 from thaw.pictures import decoding
-from thaw.pictures.threads import in_threads
 
 MOST = 1000  # pictures of each kind
 MADE = 500  # of noise, and of text

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from thaw.core import consistency, cores, graphs, params
+from thaw.core import consistency, cores, engines, graphs, params
 from thaw.core.errors import ThawError, shortlist
 from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
@@ -60,11 +60,13 @@ def logs(phase: str) -> Path:
 def read_params() -> params.Params:
     """Read and check `params.yaml`, all of it, so that a mistake stops the first stage.
 
-    `cores` takes effect here. It's no stage's dependency in dvc.yaml: results don't follow from it.
+    `cores` and `engine` take effect here. They are no stage's dependency in dvc.yaml: results don't
+    follow from them.
     """
     checked = params.parse(read_yaml(PARAMS))
     check_params(checked)
     cores.limit(checked.cores)
+    engines.use(checked.engine)
     return checked
 
 

@@ -18,7 +18,7 @@ VERSIONS = ROOT / "versions"
 INSTALLED = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # No byte follows from them: they check, fetch what is compared with its sha256, or show progress.
 WITHOUT_EFFECT = {"dvc", "filelock", "pooch", "pydantic", "pyyaml", "requests", "threadpoolctl"}
-WITHOUT_EFFECT |= {"tqdm"}
+WITHOUT_EFFECT |= {"fsspec", "ray", "tqdm"}
 
 
 def modules(name: str) -> set[Path]:

@@ -13,20 +13,21 @@ import argparse
 import hashlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import workspace
+from thaw.core import engines
 from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
 from thaw.features import cache
 from thaw.files import tables
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.threads import in_threads
 from thaw.review import auditing, folds, label_errors, reports, traits
 from thaw.review.auditing import Finding, Picture
 from thaw.review.label_errors import Array, Near, Numbers
@@ -67,11 +68,24 @@ def by_path(found: folds.Folds, paths: Sequence[str]) -> tuple[Array, Numbers]:
     return mean.to_numpy(), pd.factorize(cluster.loc[list(paths)])[0].astype(np.int64)
 
 
-def look(paths: Sequence[str], bit_depth: BitDepth) -> list[traits.Traits]:
-    def one(path: str) -> traits.Traits:
-        return traits.look(workspace.IMAGES / path, bit_depth)
+@dataclass(frozen=True)
+class Look:
+    """Measures how a picture looks."""
 
-    return list(track(in_threads(one, paths), "looking", len(paths)))
+    bit_depth: BitDepth
+
+    def start(self) -> Callable[[str], traits.Traits]:
+        """From a picture's path to its traits."""
+
+        def work(path: str) -> traits.Traits:
+            engines.works_on(str(workspace.IMAGES / path))
+            return traits.look(workspace.IMAGES / path, self.bit_depth)
+
+        return work
+
+
+def look(paths: Sequence[str], bit_depth: BitDepth) -> list[traits.Traits]:
+    return list(track(engines.spread(Look(bit_depth), paths), "looking", len(paths)))
 
 
 def pictures(rows: pd.DataFrame, shares: Array, classes: Sequence[str]) -> list[Picture]:

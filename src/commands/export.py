@@ -27,13 +27,13 @@ from thaw.core.arguments import Parser
 from thaw.core.cores import available
 from thaw.core.errors import ThawError, reason
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.drawing import markdown
 from thaw.evaluation.deciding import probabilities
 from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_bytes, write_json, write_text
 from thaw.pictures import augmentation, decoding
-from thaw.pictures.threads import in_threads
 from thaw.review import exports
 from thaw.training import saving
 

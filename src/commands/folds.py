@@ -42,6 +42,7 @@ from thaw.core.params import Params, plain
 from thaw.core.progress import Lines
 from thaw.evaluation import deciding, differences
 from thaw.features import cache
+from thaw.features.extraction import Extractor, extract
 from thaw.files import tables
 from thaw.files.serialize import atomic
 from thaw.networks import backbones
@@ -178,7 +179,8 @@ def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
             (folder / f"{name}_{kind}.npy").is_file() for kind in ("bottleneck", "boundary")
         ):
             about = replace(facts, augmentation=how)
-            cache.extract(session, workspace.IMAGES, own, about, views, folder, name)
+            extractor = Extractor(str(workspace.FROZEN), workspace.IMAGES, about, views)
+            extract(extractor, own, folder, name)
         return of(folder, name)
 
     cached = [of(workspace.FEATURES, name) for name in ("train", "validation")]

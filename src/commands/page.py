@@ -23,6 +23,7 @@ from thaw.core import environment
 from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.drawing import markdown, plots, summary
 from thaw.evaluation import deciding, differences, metrics
 from thaw.evaluation.inference import Classifier
@@ -30,7 +31,6 @@ from thaw.evaluation.record import TITLES, Evaluation, Spot, WeakSpots, whose
 from thaw.files import checksums, tables
 from thaw.files.serialize import write_json, write_text
 from thaw.pictures import decoding
-from thaw.pictures.threads import in_threads
 from thaw.review import audit_page, auditing, folds, pages, reports, share_tables
 from thaw.review.revisions import WORKSPACE, Revision, opened
 from thaw.splitting import corrections

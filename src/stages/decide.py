@@ -4,6 +4,7 @@ It divides their logits by a temperature, finds the threshold, learns what pictu
 training are, and writes the models that are used: models/head.onnx, models/model.onnx.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import workspace
+from thaw.core import engines
 from thaw.core.errors import ThawError
 from thaw.core.params import Params
 from thaw.core.progress import track
@@ -29,7 +31,6 @@ from thaw.evaluation.inference import Classifier
 from thaw.files import tables
 from thaw.files.serialize import write_bytes, write_json
 from thaw.pictures import augmentation, decoding
-from thaw.pictures.threads import in_threads
 
 MODELS = {  # what the trainings left, and what is used
     "head": (workspace.HEAD_ONNX, workspace.MODELS / "head.onnx"),
@@ -47,19 +48,33 @@ class Found:
     features: Array  # (N, V, D)
 
 
+@dataclass(frozen=True)
+class Look:
+    """Runs a picture through a model."""
+
+    model: Classifier
+    one_view: bool
+
+    def start(self) -> Callable[[str], tuple[NDArray[np.float32], ...]]:
+        """From a picture's path to all that the model gives for its views, or for it alone."""
+
+        def work(name: str) -> tuple[NDArray[np.float32], ...]:
+            engines.works_on(str(workspace.IMAGES / name))
+            try:
+                pixels = self.model.look(workspace.IMAGES / name)
+            except decoding.BadImageError as error:
+                raise ThawError(
+                    f"{error}; run `dvc repro`, whose stage split checks pictures"
+                ) from None
+            return self.model.outputs(pixels[None] if self.one_view else self.model.views(pixels))
+
+        return work
+
+
 def run(model: Classifier, rows: pd.DataFrame, what: str, *, one_view: bool) -> Found:
     """Run pictures through a model: all its views of each, or the picture alone."""
-
-    def work(name: str) -> tuple[NDArray[np.float32], ...]:
-        try:
-            pixels = model.look(workspace.IMAGES / name)
-        except decoding.BadImageError as error:
-            raise ThawError(
-                f"{error}; run `dvc repro`, whose stage split checks pictures"
-            ) from None
-        return model.outputs(pixels[None] if one_view else model.views(pixels))
-
-    found = track(in_threads(work, rows["path"]), what, len(rows))
+    outputs = engines.spread(Look(model, one_view), rows["path"].tolist())
+    found = track(outputs, what, len(rows))
     logits, features = (np.stack(each).astype(np.float64) for each in zip(*found, strict=True))
     return Found(logits, features)
 

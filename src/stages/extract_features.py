@@ -7,7 +7,7 @@ import onnxruntime
 
 import workspace
 from thaw.core.errors import ThawError, of_the_machine, reason
-from thaw.features import cache
+from thaw.features import cache, extraction
 from thaw.files import tables
 from thaw.files.frozen import Frozen
 from thaw.pictures import sessions
@@ -33,7 +33,7 @@ def load(path: Path) -> tuple[Frozen, onnxruntime.InferenceSession]:
 
 def main() -> None:
     params = workspace.read_params()
-    frozen, session = load(workspace.FROZEN)
+    frozen, _ = load(workspace.FROZEN)
     facts = cache.Facts(
         **frozen.metadata(),
         resize=params.resize,
@@ -43,13 +43,19 @@ def main() -> None:
         bit_depth=params.bit_depth,
     )
     split = tables.read(workspace.SPLIT)
+    scratch = workspace.FEATURES.with_name(f".part-{workspace.FEATURES.name}")
     labels = {}
     cached_views = 0 if facts.live else facts.augmentation.count
     for name, views in (("train", cached_views), ("validation", 0)):
         part = split[split["split"] == name]
         paths = part["path"].tolist()
-        beyond = cache.extract(
-            session, workspace.IMAGES, paths, facts, views, workspace.FEATURES, name
+        beyond = extraction.extract(
+            extraction.Extractor(str(workspace.FROZEN), workspace.IMAGES, facts, views),
+            paths,
+            workspace.FEATURES,
+            name,
+            scratch=scratch,
+            store=params.cache.store and workspace.at_home(params.cache.store),
         )
         if beyond:
             print(
@@ -62,4 +68,5 @@ def main() -> None:
         labels[name] = part["label"].map(facts.classes.index).tolist()
         drawn = "1 view" if views < 2 else f"{views} views"
         print(f"{name}: {drawn} of {len(paths)} pictures")
+    extraction.finish(scratch, workspace.FEATURES, [*labels])
     cache.write_facts(facts, labels, workspace.FEATURES)

@@ -151,7 +151,7 @@ def main() -> None:
     tuned = tested.scores["fine_tuned"]
     shown = [model for model in SHOWN if model in tested.compared]
     source = params.source or catalogued(workspace.DATASETS, params.dataset).get("source", "")
-    chosen = params.model_dump(exclude={"cores"})
+    chosen = params.model_dump(exclude={"cores", "engine"})
     chosen["augment"] |= presets.fill(chosen["augment"])
     chosen = {name: place(each) for name, each in chosen.items()}
     decision = workspace.read_json(workspace.METRICS / "decision.json")["fine_tuned"]

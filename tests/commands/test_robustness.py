@@ -81,7 +81,7 @@ def test_all_files_are_written_the_same_for_any_number_of_cores(
     assert "noise, standard deviation, grey levels" in printed
     for count in (1, 5):
         monkeypatch.setattr(cores, "available", lambda count=count: count)
-        monkeypatch.setattr("thaw.pictures.threads.available", lambda count=count: count)
+        monkeypatch.setattr("thaw.core.threads.available", lambda count=count: count)
         assert run() == made
 
 

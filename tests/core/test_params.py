@@ -35,6 +35,7 @@ seed: 1
 threads: 2
 tensorboard: false
 cores: null
+engine: local
 split: {held_out: null, test: null, group: null, near_duplicates: ignore, seed: 1}
 augment:
   preset: photo
@@ -48,7 +49,7 @@ augment:
   contrast: 0.1
   saturation: 0.1
   noise: 5
-cache: {layer: block_10_project_BN, bottleneck: pooled}
+cache: {layer: block_10_project_BN, bottleneck: pooled, store: null}
 head:
   classifier: dense
   pooling: average
@@ -142,6 +143,7 @@ WRONG = {
     "tensorboard": NOT_BOOLEAN,
     "threads": ["0", "257", "1.5", "two", "true", "null"],
     "cores": ["0", "-1", "1.5", "'2'", "all", "true"],
+    "engine": ["null", "true", "Ray", "dask", "1"],
     "split": NOT_GROUP,
     "split.held_out": NOT_SHARE,
     "split.group": NOT_RULE,
@@ -163,6 +165,7 @@ WRONG = {
     "cache": NOT_GROUP,
     "cache.layer": ["''", "1.5", "true", "null", "[3]", ".nan"],
     "cache.bottleneck": ["none", "null", "1", "true"],
+    "cache.store": ["''", "1", "true", "[a]"],
     "head": NOT_GROUP,
     "head.classifier": ["SVM", "linear", "null", "1", "true"],
     "head.pooling": ["mean", "null", "1", "true"],
@@ -307,7 +310,9 @@ def test_misspelt_key_gets_a_suggestion(key: str):
     assert f"{key}s is not a parameter (did you mean {name}?)" in message(values)
 
 
-@pytest.mark.parametrize(("group", "known"), [("", "dataset"), ("cache", "layer, bottleneck")])
+@pytest.mark.parametrize(
+    ("group", "known"), [("", "dataset"), ("cache", "layer, bottleneck, store")]
+)
 def test_unlike_key_gets_the_list_of_keys(group: str, known: str):
     values = valid()
     (values[group] if group else values)["zzzzzz"] = 1
@@ -346,6 +351,8 @@ def test_number_may_be_written_with_an_exponent(key: str, text: str):
         ("cache.layer", "0"),
         ("cache.layer", "pixels"),
         ("cores", "1"),
+        ("engine", "ray"),
+        ("cache.store", "s3://team/cache"),
         ("class_weight", "{sick: 3, healthy: 0.5}"),
         ("decide.threshold", "recall:0.95"),
         ("decide.threshold", "precision:1.0"),

@@ -17,6 +17,7 @@ from runs import mobilenet
 from thaw.core import cores
 from thaw.core.errors import ThawError
 from thaw.features import cache
+from thaw.features.extraction import Extractor, extract
 from thaw.networks import backbones, freezing, onnx_export
 from thaw.networks.pooling import pool
 from thaw.pictures import augmentation, decoding, sessions
@@ -92,8 +93,8 @@ def test_the_cache_holds_what_keras_computes(
     bottleneck: str,
     count: int,
 ) -> None:
-    session = sessions.session(exported[bottleneck])
-    cache.extract(session, folder, PATHS, facts(bottleneck), count, tmp_path, "train")
+    model = exported[bottleneck]
+    extract(Extractor(model, folder, facts(bottleneck), count), PATHS, tmp_path, "train")
     boundary = cache.read(tmp_path, "train_boundary")
     cached = cache.read(tmp_path, "train_bottleneck")
     pixels = views(folder, FLIPS if count else None)
@@ -143,8 +144,8 @@ def test_with_boundary_0_the_cache_holds_pixels(
     tmp_path: Path, folder: Path, base: keras.Model, count: int
 ) -> None:
     extractor = freezing.extractor(base, SIZE, 0, "pooled")
-    session = sessions.session(onnx_export.to_onnx(extractor))
-    cache.extract(session, folder, PATHS, facts(), count, tmp_path, "train")
+    model = onnx_export.to_onnx(extractor)
+    extract(Extractor(model, folder, facts(), count), PATHS, tmp_path, "train")
     pixels = views(folder, FLIPS if count else None)
     stored = cache.read(tmp_path, "train_boundary")
     assert stored.dtype == np.uint8
@@ -166,12 +167,12 @@ def content(out: Path) -> dict[str, bytes]:
 def test_the_same_bytes_with_any_number_of_cores_and_batch(
     tmp_path: Path, folder: Path, exported: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = sessions.session(exported["blocks"])
+    model = exported["blocks"]
     for number, batch in ((1, 8), (2, 2)):
         cores.limit(number)
         monkeypatch.setattr(sessions, "AT_ONCE", batch)
         out = tmp_path / str(number)
-        cache.extract(session, folder, PATHS, facts("blocks"), 3, out, "train")
+        extract(Extractor(model, folder, facts("blocks"), 3), PATHS, out, "train")
     cores.limit(None)
     assert content(tmp_path / "1") == content(tmp_path / "2")
     assert list(content(tmp_path / "1")) == ["train_bottleneck.npy", "train_boundary.npy"]
@@ -197,9 +198,9 @@ def test_an_interrupted_extraction_leaves_nothing(
         return load(path, *how)
 
     monkeypatch.setattr(decoding, "load", interrupted)
-    session = sessions.session(exported["pooled"])
+    model = exported["pooled"]
     with pytest.raises(type(error)):
-        cache.extract(session, folder, PATHS, facts(), 3, tmp_path / "out", "train")
+        extract(Extractor(model, folder, facts(), 3), PATHS, tmp_path / "out", "train")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -211,8 +212,13 @@ def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
     assert len(good) > 50
     inputs = keras.Input((SIZE, SIZE, 3), name="picture")
     maxima = keras.layers.GlobalMaxPooling2D()(inputs)
-    session = sessions.session(onnx_export.to_onnx(keras.Model(inputs, [inputs * 1.0, maxima])))
-    cache.extract(session, tmp_path / "pictures", list(good), facts(), 0, tmp_path, "train")
+    model = onnx_export.to_onnx(keras.Model(inputs, [inputs * 1.0, maxima]))
+    extract(
+        Extractor(model, tmp_path / "pictures", facts(), 0),
+        list(good),
+        tmp_path,
+        "train",
+    )
     found = cache.read(tmp_path, "train_boundary")
     for name, row in zip(good, found[:, 0], strict=True):
         np.testing.assert_array_equal(row, decoding.load(tmp_path / "pictures" / name, SIZE))
@@ -221,19 +227,18 @@ def test_what_screening_accepts_is_extracted(tmp_path: Path) -> None:
 def test_picture_gone_since_is_named_with_its_place(
     tmp_path: Path, exported: dict[str, bytes]
 ) -> None:
-    session = sessions.session(exported["pooled"])
+    model = exported["pooled"]
     with pytest.raises(ThawError, match=r"^.*/gone.png can't be read \(no such file\); .*`dvc"):
-        cache.extract(session, tmp_path, ["gone.png"], facts(), 1, tmp_path, "train")
+        extract(Extractor(model, tmp_path, facts(), 1), ["gone.png"], tmp_path, "train")
 
 
 def test_values_beyond_float16_are_clipped(tmp_path: Path, folder: Path) -> None:
     """An infinity in the cache would make the loss NaN."""
     inputs = keras.Input((SIZE, SIZE, 3), name="picture")
     large = keras.layers.Rescaling(1e6)(inputs)
-    session = sessions.session(
-        onnx_export.to_onnx(keras.Model(inputs, [large, keras.layers.GlobalMaxPooling2D()(inputs)]))
-    )
-    cache.extract(session, folder, PATHS, facts(), 0, tmp_path, "train")
+    maxima = keras.layers.GlobalMaxPooling2D()(inputs)
+    model = onnx_export.to_onnx(keras.Model(inputs, [large, maxima]))
+    extract(Extractor(model, folder, facts(), 0), PATHS, tmp_path, "train")
     assert cache.read(tmp_path, "train_boundary").max() == np.finfo(np.float16).max
 
 
@@ -295,10 +300,10 @@ def test_values_that_float16_can_not_hold_are_counted(tmp_path: Path) -> None:
     pictures = keras.Input((SIZE, SIZE, 3))
     scaled = keras.layers.Rescaling(300.0)(pictures)
     pooled = keras.layers.GlobalAveragePooling2D()(pictures)
-    session = sessions.session(onnx_export.to_onnx(keras.Model(pictures, [scaled, pooled])))
+    model = onnx_export.to_onnx(keras.Model(pictures, [scaled, pooled]))
     paths = [picture(tmp_path / f"{number}.png", number, SIZE, SIZE).name for number in (1, 2)]
     given = np.stack([decoding.load(tmp_path / path, SIZE) for path in paths]).astype(np.float32)
-    cut = cache.extract(session, tmp_path, paths, facts(), 0, tmp_path, "train")
+    cut = extract(Extractor(model, tmp_path, facts(), 0), paths, tmp_path, "train")
     assert cut == np.count_nonzero(300 * given > 65504) > 100
     held = cache.read(tmp_path, "train_boundary")[:, 0]
     np.testing.assert_array_equal(held.astype(np.float32) == 65504, 300 * given >= 65504)

@@ -20,10 +20,10 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from helpers import picture, pixels
 from places import SRC
 from thaw.core.errors import ThawError
+from thaw.core.threads import in_threads
 from thaw.pictures import decoding
 from thaw.pictures.augmentation import Augmentation, affine, random, view
 from thaw.pictures.decoding import BadImageError, content_hash, load, read
-from thaw.pictures.threads import in_threads
 
 # pytest puts its own filters in place of the library's.
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

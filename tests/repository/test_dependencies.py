@@ -14,6 +14,7 @@ from places import ROOT
 from thaw.core.params import Params
 
 SRC = ROOT / "src"
+NO_PART = {"cores", "engine"}  # of any result
 PEOPLES = ("corrections.csv",)  # what stages read and people write
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PACKAGES = (  # each imports those before it, and no other
@@ -55,7 +56,7 @@ def chains(node: ast.AST) -> set[str]:
 def leaves(chain: str) -> set[str]:
     """The single parameters that a chain stands for."""
     if chain == "model_dump":  # of all, for the model card
-        return set().union(*(leaves(name) for name in Params.model_fields)) - {"cores"}
+        return set().union(*(leaves(name) for name in Params.model_fields)) - NO_PART
     model: type[BaseModel] = Params
     path: list[str] = []
     for name in chain.split("."):
@@ -169,7 +170,7 @@ def test_no_stage_imports_what_is_for_review(stage: str) -> None:
 
 def test_core_makes_no_result() -> None:
     """It is no dependency of a stage: nothing in it may compute with arrays, networks or files."""
-    allowed = {*sys.stdlib_module_names, "pydantic", "tqdm", "thaw"}
+    allowed = {*sys.stdlib_module_names, "pydantic", "ray", "tqdm", "thaw"}
     for path in (SRC / "thaw/core").glob("*.py"):
         for node in ast.walk(tree(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -237,7 +238,7 @@ def test_what_a_stage_reads_of_data_and_models_another_writes() -> None:
 def test_every_parameter_is_one_of_a_stage() -> None:
     every = set().union(*(leaves(name) for name in Params.model_fields))
     used = set().union(*(read_by(script_of(stage)) for stage in STAGES if stage != "check"))
-    assert used | {"cores"} == every  # on which no result depends
+    assert used | NO_PART == every
 
 
 def test_what_is_read_is_data_and_never_code() -> None:

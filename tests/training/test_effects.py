@@ -95,7 +95,8 @@ KINDS: list[dict[str, Any]] = [
 ALWAYS = {"dataset", "source", "on_bad_image", "image_size", "resize", "feature_layer",
           "cache.bottleneck", "head.pooling", "bit_depth"}  # fmt: skip
 # No part of results; the dataset decides of these, and a stage tells.
-ELSEWHERE = {"cores", "split.held_out", "split.test", "split.seed", "split.group",
+ELSEWHERE = {"cores", "engine", "cache.store", "split.held_out", "split.test", "split.seed",
+             "split.group",
              "split.near_duplicates", "positive", "decide.calibrate", "decide.threshold",
              "decide.costs", "decide.reject_below", "decide.unlike"}  # fmt: skip
 REFUSED = {f"network.{name}" for name in consistency.NETWORK}

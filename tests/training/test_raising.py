@@ -13,9 +13,8 @@ import pytest
 
 from helpers import picture
 from runs import mobilenet
-from thaw.features import cache
+from thaw.features import cache, extraction
 from thaw.networks import backbones, freezing, onnx_export
-from thaw.pictures import sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import batches, classifiers, heads, loop, raising
 
@@ -63,10 +62,11 @@ def made(
         "MobileNetV2", SIZE, "stretch", cached, LOW, request.param, names, drawn, 1, "block_5_add"
     )
     network = freezing.extractor(base, SIZE, cached, request.param)
-    session = sessions.session(onnx_export.to_onnx(network))
+    model = onnx_export.to_onnx(network)
     labels = {}
     for name, views in (("train", 2), ("validation", 0)):
-        cache.extract(session, pictures, PATHS[name], facts, views, tmp_path / "features", name)
+        extractor = extraction.Extractor(model, pictures, facts, views)
+        extraction.extract(extractor, PATHS[name], tmp_path / "features", name)
         labels[name] = [number % 2 for number in range(len(PATHS[name]))]
     cache.write_facts(facts, labels, tmp_path / "features")
     start = base.get_weights()

@@ -155,6 +155,9 @@ class Cache(Group):
         description="pooled (averages and maxima of the last layer's maps), blocks (of every "
         "block's) or full (the last layer's maps)"
     )
+    store: Name | None = Field(
+        description="a folder or an s3: address to keep the cache in, in parts, or null"
+    )
 
 
 class Network(Group):
@@ -293,6 +296,7 @@ class Params(Group):
     cores: Annotated[int, Field(ge=1)] | None = Field(
         description="a whole number of processor cores from 1, or null for all there are"
     )
+    engine: Literal["local", "ray"] = Field(description="local or ray")
     split: Split = Field(description="the group of split.held_out, split.group and so on")
     augment: Augment = Field(description="the group of augment.preset, augment.views and so on")
     onnx: Onnx = Field(description="the group of onnx.mean and onnx.std")
@@ -321,8 +325,8 @@ def parse(values: object, place: str = "params.yaml") -> Params:
 
 
 def settings(params: Params) -> str:
-    """All parameters that results may follow from, as text: all but the number of cores."""
-    return str(dict(params) | {"cores": None})
+    """All parameters that results may follow from, as text: all but `cores` and `engine`."""
+    return str(dict(params) | {"cores": None, "engine": None})
 
 
 def plain(kind: type[Plain], group: Group) -> Plain:

@@ -1,18 +1,19 @@
 """Classify pictures with an exported model, on ONNX Runtime: TensorFlow isn't imported."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.core import engines
 from thaw.core.errors import ThawError, of_the_machine, reason
 from thaw.evaluation.deciding import Decision, probabilities
 from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.threads import in_threads
 
 Array = NDArray[np.float64]
 NOWHERE = Path()
@@ -41,6 +42,7 @@ class Classifier:
         Raises:
             ThawError: when the file is missing or isn't such a model.
         """
+        self._path = path
         if not path.is_file():
             raise ThawError(f"{path} is missing; run `dvc repro` (or `dvc pull`), which makes it")
         try:
@@ -60,6 +62,9 @@ class Classifier:
             raise ThawError(
                 f"{path} is no model that Thaw exported ({reason(error)}); give models/model.onnx"
             ) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # to a process of a cluster, which opens the file
+        return Classifier, (self._path,)
 
     def _check(self) -> None:
         """Compare what the model says of itself with what it takes and gives."""
@@ -116,12 +121,24 @@ class Classifier:
 
     def classify(self, paths: Iterable[Path]) -> Iterator[Result]:
         """Classify picture files in order; one that can't be read doesn't stop the others."""
+        yield from engines.spread(Classification(self), paths)
 
-        def classify_one(path: Path) -> Result:
+
+@dataclass(frozen=True)
+class Classification:
+    """Classifies picture files; one that can't be read is a result too."""
+
+    model: Classifier
+
+    def start(self) -> Callable[[Path], Result]:
+        """From a file's path to what the model says of it."""
+
+        def work(path: Path) -> Result:
+            engines.works_on(str(path))
             try:
-                pixels = self.look(path)
+                pixels = self.model.look(path)
             except decoding.BadImageError as error:
                 return Result(path, None, error.reason)
-            return self.judge(pixels, path)
+            return self.model.judge(pixels, path)
 
-        yield from in_threads(classify_one, paths)
+        return work

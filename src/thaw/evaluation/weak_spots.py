@@ -12,12 +12,12 @@ from scipy.special import gammaln
 from sklearn.cluster import KMeans
 
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.evaluation import differences, intervals
 from thaw.evaluation.record import LEVEL, Spot, WeakSpots
 from thaw.pictures import decoding, sessions
 from thaw.pictures.appearance import appearance
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.threads import in_threads
 
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]

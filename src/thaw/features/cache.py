@@ -1,23 +1,19 @@
 """Cached features: what the frozen part of the network computes for each view of each picture."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from thaw.core import graphs
 from thaw.core.errors import ThawError, reason
-from thaw.core.progress import track
+from thaw.features import stores
 from thaw.files.serialize import atomic, write_json
-from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.threads import in_threads
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -47,79 +43,6 @@ class Facts:
     def live(self) -> bool:
         """Whether pixels are cached, so that views are drawn anew each epoch."""
         return self.boundary == 0
-
-
-def extract(
-    session: onnxruntime.InferenceSession,
-    folder: Path,
-    paths: Sequence[str],
-    facts: Facts,
-    views: int,
-    out: Path,
-    name: str,
-) -> int:
-    """Run every view of every picture once, writing as it goes: memory doesn't grow with them.
-
-    Writes `{name}_boundary.npy`, float16 (pictures, views, H, W, C), or uint8 (pictures, views, S,
-    S, 3) where pixels are cached, and `{name}_bottleneck.npy`, float32 (pictures, views, 2, C) or
-    (pictures, views, H, W, C). Each core decodes a picture, draws its views and runs the network
-    on them.
-
-    Args:
-        session: an `extractor`, exported.
-        folder: what `paths` are relative to.
-        paths: the pictures.
-        facts: image size, how to resize, augmentation and seed are used.
-        views: augmented views of each picture; 0 for the picture itself alone.
-        out: the folder to write to.
-        name: of the split.
-
-    Returns:
-        How many of the boundary's values float16 can't hold; they are cut to its largest one.
-    """
-    *shapes, bottleneck_shape = [tuple(output.shape[1:]) for output in session.get_outputs()]
-    boundary_shape = shapes[0] if shapes else (facts.image_size, facts.image_size, 3)
-    boundary_type = np.float16 if shapes else np.uint8
-
-    def compute(path: str) -> tuple[bytes, bytes, int]:
-        pixels = decoding.load(folder / path, facts.image_size, facts.resize, facts.bit_depth)
-        drawn = [
-            augmentation.view(pixels, facts.augmentation, index, facts.seed, path)
-            for index in range(views)
-        ]
-        stacked = np.stack(drawn or [pixels])
-        *cached, bottleneck = sessions.run(session, stacked)
-        boundary, beyond = stacked, 0
-        if cached:
-            boundary = np.clip(cached[0], -FLOAT16_MAX, FLOAT16_MAX)
-            beyond = int(np.count_nonzero(boundary != cached[0]))  # and what is no number
-        as_float32 = bottleneck.astype(np.float32)
-        return boundary.astype(boundary_type).tobytes(), as_float32.tobytes(), beyond
-
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic(out / f"{name}_boundary.npy") as boundary_path,
-        atomic(out / f"{name}_bottleneck.npy") as bottleneck_path,
-        boundary_path.open("wb") as boundary_file,
-        bottleneck_path.open("wb") as bottleneck_file,
-    ):
-        for file, shape, kind in (
-            (boundary_file, boundary_shape, boundary_type),
-            (bottleneck_file, bottleneck_shape, np.float32),
-        ):
-            header = {
-                "descr": np.lib.format.dtype_to_descr(np.dtype(kind)),
-                "fortran_order": False,
-                "shape": (len(paths), max(views, 1), *shape),
-            }
-            np.lib.format.write_array_header_1_0(file, header)
-        found = in_threads(compute, paths)
-        cut = 0
-        for boundary, bottleneck, beyond in track(found, name, len(paths)):
-            boundary_file.write(boundary)
-            bottleneck_file.write(bottleneck)
-            cut += beyond
-    return cut
 
 
 def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
@@ -155,9 +78,17 @@ def read_facts(out: Path) -> Facts:
 def read(out: Path, name: str) -> NDArray[Any]:
     """Map an array of the cache into memory, without reading it.
 
+    Of one whose parts lie in a store, what is given reads them as they are asked for.
+
     Raises:
         ThawError: when the file is no array of numbers, or not all of one.
     """
+    listed = out / f"{name}.json"
+    if listed.exists():
+        try:
+            return cast(NDArray[Any], stores.Parts(listed, out.with_name(f".part-{out.name}")))
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(listed, error) from None
     path = out / f"{name}.npy"
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # it takes no pickles

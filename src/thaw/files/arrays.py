@@ -1,8 +1,10 @@
 """Arrays mapped from files, read a part at a time."""
 
+import io
 import mmap
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -15,3 +17,10 @@ def forget(array: NDArray[Any]) -> None:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def as_npy(array: NDArray[Any]) -> bytes:
+    """The contents of a .npy file."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, (1, 0), allow_pickle=False)
+    return file.getvalue()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from thaw.pictures import depths
 from thaw.pictures.containers import bare, refuse_damaged_png
 from thaw.pictures.depths import BitDepth
 
-T = TypeVar("T")
-R = TypeVar("R")
 Pixels = NDArray[np.uint8]  # (H, W, 3), red, green, blue, 0 to 255
 
 # Ten times a 24-megapixel photograph; a picture that declares more is refused unread.
@@ -60,6 +58,15 @@ class BadImageError(ThawError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} can't be read ({reason}); mend or remove it, then `dvc repro`")
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:  # from a process of a cluster
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[BadImageError], words: tuple[str], facts: dict[str, Any]) -> BadImageError:
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(facts)
+    return error
 
 
 class NoFileError(BadImageError):

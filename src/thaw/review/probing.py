@@ -24,12 +24,12 @@ from sklearn.preprocessing import StandardScaler
 
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.drawing import markdown
 from thaw.files.arrays import forget
 from thaw.networks import backbones, pooling
 from thaw.pictures import augmentation, decoding
 from thaw.pictures.depths import BitDepth
-from thaw.pictures.threads import in_threads
 from thaw.training import classifiers, loop
 
 Array = NDArray[np.float32]

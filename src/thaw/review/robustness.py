@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.drawing import markdown
 from thaw.evaluation import deciding
 from thaw.evaluation.inference import Classifier
 from thaw.evaluation.influence import Array
 from thaw.evaluation.robustness import Robustness, Strength, points, sentences
 from thaw.pictures import corruptions, decoding
-from thaw.pictures.threads import in_threads
 
 CONDITIONS = [(kind, strength) for kind in corruptions.KINDS for strength in kind.strengths]
 KEYS = [(kind.name, kind.unit, strength) for kind, strength in CONDITIONS]

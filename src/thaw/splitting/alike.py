@@ -16,8 +16,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.pictures import decoding
-from thaw.pictures.threads import in_threads
 
 SIDE = decoding.SMALL
 ALIKE = 0.9  # correlation from which on two are copies; chosen by benchmarks/near_duplicates.py

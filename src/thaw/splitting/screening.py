@@ -1,10 +1,12 @@
 """Look at every picture once before any work: which can't be read, which are identical."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from thaw.core import engines
 from thaw.core.errors import ThawError, shortlist
 from thaw.core.progress import track
 from thaw.files.serialize import write_csv
@@ -17,7 +19,26 @@ from thaw.pictures.decoding import (
     examine,
 )
 from thaw.pictures.depths import BitDepth, too_dark
-from thaw.pictures.threads import in_threads
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Looks at pictures; one that can't be read gives the error."""
+
+    folder: Path
+    bit_depth: BitDepth
+
+    def start(self) -> Callable[[str], Examined | BadImageError]:
+        """From a picture's path to what was seen."""
+
+        def work(path: str) -> Examined | BadImageError:
+            engines.works_on(str(self.folder / path))
+            try:
+                return examine(self.folder / path, self.bit_depth)
+            except BadImageError as error:
+                return error
+
+        return work
 
 
 def screen(
@@ -55,15 +76,9 @@ def screen(
     dark: list[int] = []
 
     deep: list[int] = []  # the largest values of those of 16 bits
-
-    def work(path: str) -> Examined | BadImageError:
-        try:
-            return examine(folder / path, bit_depth)
-        except BadImageError as error:
-            return error
-
     paths = pictures["path"].tolist()
-    progress = track(in_threads(work, paths), "checking", len(paths))
+    examined = engines.spread(Examination(folder, bit_depth), paths)
+    progress = track(examined, "checking", len(paths))
     for path, result in zip(paths, progress, strict=True):
         if path in dropped and isinstance(result, BadImageError):
             continue

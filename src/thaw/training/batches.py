@@ -9,11 +9,12 @@ from pathlib import Path
 import onnxruntime
 from numpy.typing import NDArray
 
-from thaw.features import cache
+from thaw.features import cache, stores
 from thaw.files.arrays import forget
 from thaw.pictures import augmentation, decoding
 from thaw.training import heads
 from thaw.training.views import (
+    Blocks,
     Numbers,
     Reader,
     Soft,
@@ -61,11 +62,8 @@ def bottlenecks(
             None to read them from the cache.
     """
 
-    def cached(name: str) -> tuple[Reader, int]:
-        array = source.read(f"{name}_bottleneck")
-        return from_cache(array, select), array.shape[1]
-
-    (train, views), (validation, _) = cached("train"), cached("validation")
+    learnt, held = (source.read(f"{name}_bottleneck") for name in ("train", "validation"))
+    train, validation, views = from_cache(learnt, select), from_cache(held, select), learnt.shape[1]
     if frozen:
         live = from_pictures(_pixels(source, "train", True), ["bottleneck"], frozen)
         views = LIVE
@@ -73,7 +71,7 @@ def bottlenecks(
         def train(rows: Numbers, turns: Numbers) -> heads.Array:
             return select(live(rows, turns)["bottleneck"])
 
-    return _views(source, train, validation, views)
+    return _views(source, train, validation, views, of=None if frozen else learnt)
 
 
 def boundaries(
@@ -92,7 +90,7 @@ def boundaries(
         return together(readers), boundary.shape[1]
 
     (train, views), (validation, _) = read("train"), read("validation")
-    return _views(source, train, validation, views)
+    return _views(source, train, validation, views, of=cached["train"])
 
 
 def pictures(
@@ -143,9 +141,17 @@ def _pixels(source: Source, name: str, augmented: bool) -> Callable[[int, int], 
 
 
 def _views(
-    source: Source, train: Reader, validation: Reader, views: int, first_epoch: int = 0
+    source: Source,
+    train: Reader,
+    validation: Reader,
+    views: int,
+    first_epoch: int = 0,
+    of: NDArray | None = None,  # type: ignore[type-arg]
 ) -> tuple[Views, Views]:
     labels = source.read("train_labels")
+    blocks = None
+    if isinstance(of, stores.Parts):
+        blocks = Blocks(of.each, stores.WINDOW, of.expect)
     soft = hard = None
     if source.smoothing or source.mixup:
         classes = len(source.facts.classes)
@@ -161,6 +167,7 @@ def _views(
             first_epoch=first_epoch,
             soft=soft,
             even=source.sampling == "balanced",
+            blocks=blocks,
         ),
         Views(
             validation,

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.features import cache
 from thaw.files.arrays import forget
 from thaw.files.serialize import atomic
 from thaw.networks import backbones
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.pictures.threads import in_threads
 from thaw.training import checkpoints
 
 Maps = NDArray[Any]  # (pictures, views, H, W, C), float16, mapped from a file

@@ -13,9 +13,9 @@ import onnxruntime
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from thaw.core.threads import in_threads
 from thaw.files.arrays import forget
 from thaw.pictures import augmentation, decoding
-from thaw.pictures.threads import in_threads
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -42,6 +42,30 @@ class Soft:
         return hard * np.float32(1 - self.smoothing) + np.float32(self.smoothing / self.classes)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Pictures that lie in parts, of which some are open at a time."""
+
+    each: int  # pictures in a part
+    window: int  # parts that are open at a time
+    expect: Callable[[list[int]], None]  # is told the order of parts
+
+    def order(self, drawn: Numbers, generator: np.random.Generator) -> Numbers:
+        """The same pictures, those of as many random parts as are open mixed, then the next.
+
+        Within them they keep the order in which they were drawn; where all parts can be open, all
+        do.
+        """
+        parts = drawn // self.each
+        mixed = generator.permutation(np.unique(parts))
+        self.expect(mixed.tolist())
+        if len(mixed) <= self.window:
+            return drawn
+        window = np.empty(mixed.max() + 1, np.int64)
+        window[mixed] = np.arange(len(mixed)) // self.window
+        return drawn[np.argsort(window[parts], kind="stable")]
+
+
 class Views(keras.utils.PyDataset):
     """Batches of pictures in an order that is drawn anew each epoch.
 
@@ -60,6 +84,7 @@ class Views(keras.utils.PyDataset):
         first_epoch: int = 0,
         soft: Soft | None = None,
         even: bool = False,
+        blocks: Blocks | None = None,
     ) -> None:
         """Draw from `read`.
 
@@ -73,6 +98,8 @@ class Views(keras.utils.PyDataset):
             first_epoch: where the order and the views go on from.
             soft: how labels become shares of classes; None for class numbers.
             even: whether each class is drawn as often as the others.
+            blocks: pictures that are read together, where they lie in parts; None where each can
+                be read by itself.
         """
         # Two workers: with one, Keras reads through a tf.data pipeline that tunes itself, and each
         # epoch's end would wait for the tuner to wake, up to a minute.
@@ -85,6 +112,7 @@ class Views(keras.utils.PyDataset):
         self._seed = seed
         self._soft = soft
         self._even = even
+        self._blocks = blocks
         self._error: BaseException | None = None
         self._start(first_epoch)
 
@@ -102,6 +130,8 @@ class Views(keras.utils.PyDataset):
             self._order, again = evenly(self._labels, generator)
         else:
             self._order = generator.permutation(count)
+        if self._blocks:
+            self._order = self._blocks.order(self._order, generator)
         self._turn = (first[self._order] + epoch + again) % self._views
 
     @property

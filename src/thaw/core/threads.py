@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from thaw.core.cores import available
-from thaw.pictures.decoding import R, T
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def in_threads(
