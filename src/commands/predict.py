@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import workspace
+from thaw.core import engines
 from thaw.core.arguments import Parser
 from thaw.core.errors import ThawError, one_line, some
 from thaw.core.progress import track
@@ -34,6 +35,12 @@ def arguments() -> argparse.Namespace:
         help="a picture or a folder; write ./-1.png where a name begins with a dash",
     )
     parser.add_argument("--model", type=Path, help="default: models/model.onnx")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on the cluster of RAY_ADDRESS (default: %(default)s, whatever params.yaml says)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON list, for programs")
     form.add_argument("--csv", action="store_true", help="CSV, for programs and spreadsheets")
@@ -112,6 +119,7 @@ def print_csv(records: Iterator[dict[str, object]], classes: list[str]) -> None:
 
 def main() -> None:
     given = arguments()
+    engines.use(given.engine)
     here = workspace.MODELS / "model.onnx"
     home = workspace.HOME / here  # where the command is given from another folder
     classifier = Classifier(given.model or (home if not here.exists() and home.exists() else here))

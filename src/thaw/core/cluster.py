@@ -66,11 +66,12 @@ class _Process:
     """A process of the cluster, with what it works on."""
 
     def __init__(self, work: engines.Work[Any, Any], root: str, notes: str, name: str) -> None:
-        if not Path(root, "params.yaml").exists():
-            raise ThawError(
-                f"node {os.uname().nodename} doesn't see {root}; every node needs the "
-                "repository's folder under the same path (docs/use/cluster.md)"
-            )
+        for seen in (root, notes):
+            if not Path(seen).is_dir():
+                raise ThawError(
+                    f"node {os.uname().nodename} doesn't see {seen}; every node needs the same "
+                    "folders under the same paths (docs/use/cluster.md)"
+                )
         os.chdir(root)
         path = Path(notes, name)
         with path.open("w+b") as file:
@@ -107,7 +108,7 @@ class _Team:
         self._parts = parts
         self._work = ray.put(work)
         self._root = str(Path.cwd())
-        self._notes = Path("data/unfinished/cluster").resolve() / str(os.getpid())
+        self._notes = SRC.parent / "data/unfinished/cluster" / str(os.getpid())
         self._notes.mkdir(parents=True, exist_ok=True)
         self._kind = ray.remote(_Process)
         self._born = 0
