@@ -232,7 +232,7 @@ def main() -> None:
     if name in STAGES or name in COMMANDS:
         check_packages(name)
         fix_hash_seed()
-    run(chosen)
+    run(chosen, "`dvc repro` starts this stage again" if name in STAGES else "run it again")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ def test_run_turns_a_mistake_into_a_sentence(error: BaseException, sentence: str
     assert str(caught.value.code).startswith(sentence)  # a text as exit code means 1
 
 
+def test_who_interrupts_a_stage_is_told_of_dvc_and_who_interrupts_a_command_is_not():
+    for words, told in (((), "run it again"), (("`dvc repro` does",), "`dvc repro` does")):
+        with pytest.raises(SystemExit) as caught:
+            run(raising(KeyboardInterrupt()), *words)
+        assert caught.value.code == f"error: interrupted; {told}"
+
+
 def test_run_lets_a_bug_through():
     with pytest.raises(KeyError):
         run(raising(KeyError("bug")))

@@ -36,7 +36,7 @@ class ThawError(Exception):
     """A mistake outside the code. Its message is one sentence: the value, the place, the remedy."""
 
 
-def run(main: Callable[[], object]) -> None:
+def run(main: Callable[[], object], again: str = "run it again") -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
     A reader that stops early, as in `python src predict photos | head -1`, is told nothing.
@@ -66,7 +66,7 @@ def run(main: Callable[[], object]) -> None:
             sys.exit(f"error: {sentence}")
         raise
     except KeyboardInterrupt:
-        sys.exit("error: interrupted; `dvc repro` starts this stage again")
+        sys.exit(f"error: interrupted; {again}")
 
 
 def one_line(text: str) -> str:
