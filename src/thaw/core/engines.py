@@ -35,8 +35,7 @@ def use(engine: Engine) -> None:
     global _engine
     if engine == "ray" and find_spec("ray") is None:
         raise ThawError(
-            "engine: ray: Ray isn't installed here; run `make venv-cluster`, or set "
-            "engine: local"
+            "engine: ray: Ray isn't installed here; run `make venv-cluster`, or set engine: local"
         )
     _engine = engine
 
