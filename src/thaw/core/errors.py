@@ -39,9 +39,10 @@ class ThawError(Exception):
 def run(main: Callable[[], object], again: str = "run it again") -> None:
     """Run a script's `main`; a `ThawError` becomes a sentence on standard error and exit code 1.
 
-    `again` is what who interrupts it is told to do. A reader that stops early, as in
-    `python src predict photos | head -1`, is told nothing. Output is written line by line, in a log too, where Python would keep it back. A character that
-    standard output can't encode, as in a file name that isn't UTF-8, is written as an escape.
+    `again` is what whoever interrupts it is told to do. A reader that stops early, as in
+    `python src predict photos | head -1`, is told nothing. Output is written line by line, in a log
+    too, where Python would keep it back. A character that standard output can't encode, as in a
+    file name that isn't UTF-8, is written as an escape.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
