@@ -1,6 +1,7 @@
 """`thaw.core.cluster`: what it does with a cluster of which nothing here runs."""
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class FakeRay:
         fate: from how many were done before and the items to what becomes of a part; None: done.
     """
 
+    cloudpickle = pickle
     exceptions = SimpleNamespace(
         RayError=RayError,
         RayActorError=RayActorError,

@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,8 +18,11 @@ import psutil
 import pytest
 
 import works
+from places import ROOT, SRC
+from repository import Finished
 from thaw.core import cluster, engines
 from thaw.core.errors import ThawError
+from thaw.features import extraction
 from thaw.pictures.decoding import BadImageError
 from works import Kills, Raises, Squares
 
@@ -176,5 +181,73 @@ def test_killed_processes_and_a_killed_node_change_nothing(
 @pytest.mark.usefixtures("here")
 def test_a_node_that_does_not_see_the_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getcwd", lambda: "/only/here")
-    with pytest.raises(ThawError, match="^node .* doesn't see /only/here; every node needs"):
+    with pytest.raises(ThawError, match=r"^node .* doesn't see /only/here; every node needs"):
         list(engines.spread(Raises(-1), range(1), 1))
+
+
+def extract(repository: Path, out: Path, **env: str) -> subprocess.Popen[str]:
+    """Extract on a cluster in a process of its own; every picture takes a while."""
+    places = (str(SRC), str(ROOT / "tests/support"))
+    return subprocess.Popen(
+        [sys.executable, "-m", "works", str(repository), str(out)],
+        cwd=out.parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)} | env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def lines(out: Path) -> int:
+    """Of the journal of what was extracted."""
+    journal = out / ".part-train.journal"
+    return journal.read_text().count("\n") if journal.exists() else 0
+
+
+def test_extraction_whose_driver_is_killed_goes_on_in_the_same_bytes(
+    finished: Finished, nodes: Nodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extractor, paths = works.extractor(finished.repository.path)
+    extraction.extract(extractor, paths, tmp_path / "undisturbed", "train")
+    out = tmp_path / "killed"
+    with extract(finished.repository.path, out) as driver:
+        until(lambda: lines(out) > 3)
+        driver.kill()
+    ray = cluster.connect()
+    until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+    capsys.readouterr()
+    extraction.extract(extractor, paths, out, "train", scratch=out)
+    extraction.finish(out, out, ["train"])
+    assert f"of {len(paths)} pictures, which are there" in capsys.readouterr().out
+    assert nodes
+    for path in (tmp_path / "undisturbed").iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
+    finished: Finished, tmp_path: Path
+) -> None:
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    try:
+        out = tmp_path / "out"
+        more = {cluster.ADDRESS: "", "RAY_TMPDIR": folder}
+        with extract(finished.repository.path, out, **more) as driver:
+            until(lambda: lines(out) > 3 or driver.poll() is not None)
+            assert processes(folder)
+            os.killpg(driver.pid, signal.SIGINT)
+            told = driver.communicate(timeout=60)[1]
+        assert told == "error: interrupted; `dvc repro` starts this stage again\n"
+        until(lambda: not processes(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_every_stage_gives_the_same_lock(finished: Finished, nodes: Nodes, tmp_path: Path) -> None:
+    repository = finished.repository.copy(tmp_path)
+    lock = (repository.path / "dvc.lock").read_text()
+    repository.edit({"engine": "ray"})
+    assert nodes
+    repository.env |= {name: os.environ[name] for name in (cluster.ADDRESS, "RAY_TMPDIR")}
+    stages = ("split", "extract_features", "decide", "evaluate")
+    repository.dvc("repro", "--force", "--single-item", *stages)
+    assert (repository.path / "dvc.lock").read_text() == lock

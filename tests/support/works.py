@@ -1,12 +1,16 @@
 """Work for the processes of a cluster: what tests hand to `engines.spread`."""
 
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.core import engines
+import workspace
+from thaw.core import engines, errors
+from thaw.features import cache, extraction
+from thaw.files import tables
 from thaw.pictures.decoding import BadImageError
 
 
@@ -72,3 +76,31 @@ class Raises:
         error = ValueError("odd")
         error.what = lambda: None  # type: ignore[attr-defined]
         return error
+
+
+def extractor(repository: Path) -> tuple[extraction.Extractor, list[str]]:
+    """Of a repository whose stages have run, with all its pictures."""
+    facts = cache.read_facts(repository / workspace.FEATURES)
+    frozen, images = repository / workspace.FROZEN, repository / workspace.IMAGES
+    paths = tables.read(repository / workspace.SPLIT)["path"].tolist()
+    return extraction.Extractor(str(frozen), images, facts, facts.augmentation.count), paths
+
+
+def main() -> None:
+    """Extract on a cluster, so slowly that it can be killed meanwhile."""
+
+    def slowly(items: Iterable[object], *_: object) -> Iterator[object]:
+        for item in items:
+            time.sleep(0.2)
+            yield item
+
+    extraction.track = slowly  # type: ignore[assignment]
+    extraction.BLOCK = 2
+    engines.use("ray")
+    found, paths = extractor(Path(sys.argv[1]))
+    out = Path(sys.argv[2])
+    extraction.extract(found, paths, out, "train", scratch=out)
+
+
+if __name__ == "__main__":
+    errors.run(main)

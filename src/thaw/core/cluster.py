@@ -87,7 +87,7 @@ class _Raised:
 class _Process:
     """A process of the cluster, with what it works on."""
 
-    def __init__(self, work: engines.Work[Any, Any], root: str, note: str) -> None:
+    def __init__(self, work: bytes, root: str, note: str) -> None:
         self._work, self._root, self._path = work, root, note
 
     def begin(self) -> _Raised | None:
@@ -104,7 +104,8 @@ class _Process:
                 file.truncate(NAME)
                 self._note = mmap.mmap(file.fileno(), NAME)
             engines.at = self._works_on
-            self._each = self._work.start()
+            # Not before: it may open files by paths that are relative to the folder.
+            self._each = pickle.loads(self._work).start()
         except Exception as error:
             return _Raised(error)
         return None
@@ -143,7 +144,7 @@ class _Team:
     ) -> None:
         self._ray = ray
         self._items, self._at_once = items, at_once
-        self._work = ray.put(work)
+        self._work = ray.put(ray.cloudpickle.dumps(work))
         self._root = str(Path.cwd())
         self._notes = _notes()
         self._kind = ray.remote(_Process)
