@@ -46,17 +46,17 @@ class Soft:
 class Blocks:
     """Pictures that lie in parts, of which some are open at a time."""
 
-    each: int  # pictures in a part
+    part: Callable[[Numbers], Numbers]  # from pictures to the parts that they lie in
     window: int  # parts that are open at a time
     expect: Callable[[list[int]], None]  # is told the order of parts
 
     def order(self, drawn: Numbers, generator: np.random.Generator) -> Numbers:
-        """The same pictures, those of as many random parts as are open mixed, then the next.
+        """The same pictures: those of as many random parts as are open, mixed, then the next.
 
-        Within them they keep the order in which they were drawn; where all parts can be open, all
-        do.
+        Those of these parts keep the order in which they were drawn; where all parts can be open,
+        all do.
         """
-        parts = drawn // self.each
+        parts = self.part(drawn)
         mixed = generator.permutation(np.unique(parts))
         self.expect(mixed.tolist())
         if len(mixed) <= self.window:
