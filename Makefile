@@ -28,7 +28,8 @@
 # make recipe       run one as an experiment: NAME=codes-svm [AS=mine] [SET="seed=2 batch_size=8"]
 #
 # make sweep        combinations of values as experiments, judged over seeds in one table:
-#                   SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [TEST=1] [AS=name]
+#                   SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [TEST=1] [AS=name]; with
+#                   `engine: ray`, on the nodes of a cluster
 #
 # make bench        plain Keras beside Thaw, and memory against size: [SOURCE=file:///…/pets.zip]
 # make bench-quick  the same with few pictures, for a look
