@@ -28,13 +28,15 @@
 # make recipe       run one as an experiment: NAME=codes-svm [AS=mine] [SET="seed=2 batch_size=8"]
 #
 # make sweep        combinations of values as experiments, judged over seeds in one table:
-#                   SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [TEST=1] [AS=name]
+#                   SET="fine_tune_at=54,100,134 seed=1,2,3" [JOBS=1] [TEST=1] [AS=name]; with
+#                   `engine: ray`, on the nodes of a cluster
 #
 # make bench        plain Keras beside Thaw, and memory against size: [SOURCE=file:///…/pets.zip]
 # make bench-quick  the same with few pictures, for a look
 #
 # make venv         .venv with the pinned packages, which all of these make first where they need it;
-#                   for commands of your own: source .venv/bin/activate
+#                   for commands of your own: source .venv/bin/activate. For NVIDIA GPUs, once:
+#                   [ACCELERATOR=cuda], which stays; ACCELERATOR=cpu goes back
 # make venv-dev     .venv with what the tests need too
 # make venv-demo    .venv with what the demo needs too
 # make venv-cluster  .venv with Ray too, for `engine: ray`
@@ -61,9 +63,10 @@ override option = $(if $(call given,$2),$1=$(call given,$2))
 override flag = $(if $(filter-out '0' '',$(call given,$2)),$1)
 override listed = $(if $(call given,$1),$(foreach word,$(value $1),$(call quote,$(word))))
 override each = $(if $(call given,$1),-- $(call listed,$1))
+override accelerator = $(call option,--accelerator,ACCELERATOR)
 
 # No command sees these variables, make's own, or those that would send Python or pip elsewhere.
-unexport ALLOW AS BASE FINE_TUNE FORMATS HEAD JOBS K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST VIEWS
+unexport ACCELERATOR ALLOW AS BASE FINE_TUNE FORMATS HEAD JOBS K MARGIN NAME NAMES PICTURES PORT REPEATS SCORE SET SOURCE TEST VIEWS
 unexport MAKEFILES MAKEFLAGS MAKEOVERRIDES MFLAGS
 unexport CDPATH PIP_PREFIX PIP_TARGET PIP_USER VIRTUAL_ENV
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
@@ -143,7 +146,7 @@ lr: venv
 
 # The list needs a small part of requirements.txt.
 recipes:
-	@sh tools/venv.sh requirements-recipes.txt
+	@sh tools/venv.sh $(accelerator) requirements-recipes.txt
 	@python src recipe
 
 # As an experiment of the recipe's name, or of the name AS. SET holds parameters of one's own, in
@@ -164,23 +167,27 @@ bench-quick: venv
 	@python benchmarks/bench.py --quick $(call option,--source,SOURCE)
 
 venv:
-	@sh tools/venv.sh requirements.txt
+	@sh tools/venv.sh $(accelerator) requirements.txt
 
 venv-dev:
-	@sh tools/venv.sh requirements.txt requirements-dev.txt
+	@sh tools/venv.sh $(accelerator) requirements.txt requirements-dev.txt
 
 venv-demo:
-	@sh tools/venv.sh requirements.txt requirements-demo.txt
+	@sh tools/venv.sh $(accelerator) requirements.txt requirements-demo.txt
 
 venv-cluster:
-	@sh tools/venv.sh requirements.txt requirements-cluster.txt
+	@sh tools/venv.sh $(accelerator) requirements.txt requirements-cluster.txt
 
 lock: venv-dev
 	pip install --quiet uv
-	for name in requirements requirements-recipes requirements-cluster requirements-demo \
-			requirements-dev; do \
+	for name in requirements requirements-cuda requirements-recipes requirements-cluster \
+			requirements-demo requirements-dev; do \
+		case $$name in \
+			*-cuda) without="--no-emit-package tensorflow-cpu --no-emit-package onnxruntime" ;; \
+			*) without= ;; \
+		esac; \
 		uv pip compile --universal --python-version 3.11 --no-header --generate-hashes --quiet \
-			$$name.in -o $$name.txt || exit; \
+			$$without $$name.in -o $$name.txt || exit; \
 	done
 	python tools/pin_stages.py
 

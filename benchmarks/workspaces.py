@@ -102,7 +102,7 @@ def vgg16(params: Params) -> Params:
         "base_model": "VGG16",
         "image_size": 150,
         "augment": dict.fromkeys(params["augment"]) | {"preset": "none", "views": 1},
-        "cache": {"layer": "block4_pool", "bottleneck": "full"},
+        "cache": {"layer": "block4_pool", "bottleneck": "full", "store": None},
         "head": params["head"]
         | {"pooling": "flatten", "hidden": [256], "dropout": 0.5, "epochs": 1},
         "fine_tune_at": "block5_conv1",

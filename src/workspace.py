@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from thaw.core import consistency, cores, engines, graphs, params
+from thaw.core import consistency, cores, engines, graphs, params, places
 from thaw.core.errors import ThawError, shortlist
 from thaw.files import catalogues
 from thaw.files.catalogues import read_yaml
@@ -61,12 +61,13 @@ def read_params() -> params.Params:
     """Read and check `params.yaml`, all of it, so that a mistake stops the first stage.
 
     `cores` and `engine` take effect here. They are no stage's dependency in dvc.yaml: results don't
-    follow from them.
+    follow from them. A whole run that was given a place has its cores, and its engine is local.
     """
     checked = params.parse(read_yaml(PARAMS))
     check_params(checked)
-    cores.limit(checked.cores)
-    engines.use(checked.engine)
+    given = os.environ.get(places.CORES)
+    cores.limit(min(filter(None, (checked.cores, int(given)))) if given else checked.cores)
+    engines.use("local" if given else checked.engine)
     return checked
 
 

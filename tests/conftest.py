@@ -18,6 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # pipeline, and so doesn't wait while the first makes it.
 SLOW = (
     "test_killed",
+    "test_cluster",
     "test_stages",
     "test_reproducible",
     "test_experiments",

@@ -1,14 +1,49 @@
 #!/bin/sh
 # Make .venv from the requirements files given, or do nothing where it is up to date.
+# --accelerator=cuda or =cpu before them chooses TensorFlow's and ONNX Runtime's builds, for later
+# calls in this folder too.
 # The first of these on the PATH that runs, is Python 3.11 to 3.13 and has venv is used.
 set -eu
 
 cd "$(dirname "$0")/.."
 check='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
+# Builds for the CPU and for CUDA are installed into the same folders, so a .venv holds those of one.
+accelerator=$(cat .accelerator 2>/dev/null || echo cpu)
+given=
+case ${1-} in
+--accelerator=*)
+    given=yes
+    accelerator=${1#*=}
+    shift
+    ;;
+esac
+case $accelerator in
+cpu) ;;
+cuda)
+    if [ "$(uname -s) $(uname -m)" != "Linux x86_64" ]; then
+        echo "error: ACCELERATOR=cuda: TensorFlow and ONNX Runtime are built for CUDA on Linux on" \
+            "x86-64 alone; give ACCELERATOR=cpu" >&2
+        exit 1
+    fi
+    for file in "$@"; do
+        shift
+        [ "$file" != requirements.txt ] || file=requirements-cuda.txt
+        set -- "$@" "$file"
+    done
+    ;;
+*)
+    printf 'error: ACCELERATOR=%s: give cpu, or cuda for NVIDIA GPUs\n' "$accelerator" >&2
+    exit 1
+    ;;
+esac
+if [ -n "$given" ]; then
+    echo "$accelerator" >.accelerator
+fi
+
 # The stamp holds the checksum of all the files, which pin the same versions, and which of them are
 # installed: after `make test`, `make repro` has nothing to do. requirements-recipes.txt is a part of
-# requirements.txt.
+# requirements.txt and of requirements-cuda.txt.
 stamp=.venv/.requirements
 wanted=$(cat requirements*.txt | cksum)
 installed=
@@ -19,10 +54,15 @@ case $installed in
 "$wanted "*) installed="${installed#"$wanted"} " ;;
 *) installed=" " ;;
 esac
+held=$(cat .venv/.accelerator 2>/dev/null || echo cpu)
+if [ "$held" != "$accelerator" ]; then
+    installed=" "
+fi
 missing=
 for file in "$@"; do
     case $file$installed in
-    *" $file "* | requirements-recipes.txt*" requirements.txt "*) ;;
+    *" $file "*) ;;
+    requirements-recipes.txt*" requirements.txt "* | requirements-recipes.txt*" requirements-cuda.txt "*) ;;
     *) missing="$missing $file" ;;
     esac
 done
@@ -31,7 +71,7 @@ if [ -z "$missing" ]; then
 fi
 
 case $missing in
-*" requirements.txt"*)
+*" requirements.txt"* | *" requirements-cuda.txt"*)
     if [ "$(uname -s) $(uname -m)" = "Darwin x86_64" ]; then
         echo "error: TensorFlow is no longer built for Macs with an Intel processor; run Thaw in a" \
             "Linux container there, or on another machine" >&2
@@ -59,6 +99,9 @@ case $missing in
     ;;
 esac
 
+if [ "$held" != "$accelerator" ]; then
+    rm -rf .venv # before the search: its Python may be the first on the PATH
+fi
 python=
 for candidate in python3 python3.13 python3.12 python3.11 python; do
     if "$candidate" -c "$check" >/dev/null 2>&1; then
@@ -81,9 +124,11 @@ if ! .venv/bin/python -c "$check" >/dev/null 2>&1; then
     rm -rf .venv
     echo "making .venv with $("$python" --version)"
     "$python" -m venv .venv
+    echo "$accelerator" >.venv/.accelerator
 fi
 case "$missing " in
 *" requirements.txt "*) size=" (about 400 MB to download the first time)" ;;
+*" requirements-cuda.txt "*) size=" (about 3 GB to download the first time)" ;;
 *) size= ;;
 esac
 echo "installing${missing} into .venv$size"

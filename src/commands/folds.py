@@ -7,6 +7,7 @@ Divides the training and validation pictures into K folds, stratified by class; 
 or near-duplicates tie lies in one fold. For each fold the head is trained on the others, from the
 cache, as `params.yaml` says. Prints means, spreads and intervals; writes metrics/folds.json and
 folds/predictions.csv. The test pictures are never read. A run that was killed goes on where it was.
+With `engine: ray` and --fine-tune, folds are trained side by side on the nodes of a Ray cluster.
 """
 
 import thaw.networks.quiet  # noqa: F401
@@ -36,6 +37,7 @@ from tqdm import tqdm
 
 import workspace
 from stages import extract_features, fine_tune, train_head
+from thaw.core import engines, places
 from thaw.core.arguments import Parser, whole
 from thaw.core.errors import ThawError, shortlist, some
 from thaw.core.params import Params, plain
@@ -116,6 +118,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--fine-tune", action="store_true", help="fine-tune in each fold, too, which takes long"
     )
+    parser.add_argument("--only", metavar="NAME", help="train this fold alone, as a cluster's node")
     return parser.read()
 
 
@@ -486,6 +489,50 @@ def epochs(params: Params, fine_tuned: bool) -> int:
     return head + (params.fine_tune.epochs if fine_tuned else 0)
 
 
+def every(given: argparse.Namespace, folder: Path) -> dict[tuple[int, int], Path]:
+    """Where the predictions of each fold lie, by repeat and number."""
+    tuned = "-fine-tuned" if given.fine_tune else ""
+    return {
+        (repeat, number): folder / f"{given.k}-folds-{repeat + 1}-{number + 1}{tuned}.npz"
+        for repeat in range(given.repeats)
+        for number in range(given.k)
+    }
+
+
+def on_nodes(of: Material, given: argparse.Namespace, folder: Path) -> None:
+    """Train the folds that aren't there side by side on a cluster, each in a process of its own.
+
+    Raises:
+        ThawError: when one fails, or is killed again and again.
+    """
+    where = places.find(None, of.params.cores or of.params.threads)
+    words = (sys.executable, "src", "folds", f"--k={given.k}", f"--repeats={given.repeats}")
+
+    def train(path: Path) -> str:
+        command = [*words, "--fine-tune", f"--only={path.stem}"]
+        log = path.with_suffix(".log")
+        for _ in range(places.TRIES):
+            ended = where.run(lambda: command, log)
+            if path.is_file():
+                log.unlink(missing_ok=True)
+                return ended.node
+            if ended.code >= 0 or where.closed:
+                break
+        said = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
+        why = next((line for line in said if line.startswith("error: ")), "error: it was killed")
+        raise ThawError(f"{path.stem}: {why.removeprefix('error: ')} ({log})")
+
+    left = [path for path in every(given, folder).values() if not path.is_file()]
+    if left:
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"{some(len(left), 'fold')}, {where}", flush=True)
+    with contextlib.closing(
+        places.side_by_side(where, {path: partial(train, path) for path in left})
+    ) as done:
+        for path, node in done:
+            print(f"{path.stem} on {node}", flush=True)
+
+
 def kept(path: Path) -> dict[str, NDArray[np.float64]] | None:
     """A fold that an earlier run ended; None where there is none."""
     if not path.is_file():
@@ -499,14 +546,16 @@ def all_folds(of: Material, given: argparse.Namespace, folder: Path) -> folds.Fo
     tables_of, shares = [], []
     told = Told(given.k * given.repeats * epochs(of.params, given.fine_tune))
     width = len(str(given.k))
+    paths = every(given, folder)
     for repeat in range(given.repeats):
         seed = of.params.split.seed + repeat
         place = folds.divide(of.labels, of.units, given.k, seed, of.facts.classes)
         for number in range(given.k):
             began = time.monotonic()
+            path = paths[repeat, number]
+            if given.only not in (None, path.stem):
+                continue
             held_out, rest = np.flatnonzero(place == number), np.flatnonzero(place != number)
-            tuned = "-fine-tuned" if given.fine_tune else ""
-            path = folder / f"{given.k}-folds-{repeat + 1}-{number + 1}{tuned}.npz"
             found = kept(path)
             before = "of an earlier run" if found else ""
             if found is None:
@@ -554,8 +603,16 @@ def main() -> None:
     for other in KEPT.glob("*"):
         if other not in (folder, views):
             shutil.rmtree(other)
+    names = [path.stem for path in every(given, folder).values()]
+    if given.only not in (None, *names):
+        raise ThawError(f"--only: {given.only}: give one of {shortlist(names)}")
     of = material(params, facts, views)
+    # A fold's head takes seconds to train, no longer than a process to begin.
+    if given.fine_tune and not given.only and engines.current() == "ray":
+        on_nodes(of, given, folder)
     found = all_folds(of, given, folder)
+    if given.only:
+        return
     known = folds.judge(found, positive)
     fine_tuning = None
     if given.fine_tune:

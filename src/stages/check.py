@@ -50,6 +50,10 @@ def main() -> None:
         from thaw.files import onnx_files  # here, as few need it
 
         onnx_files.read(onnx_file, params.image_size, params.feature_layer)
+    if params.cache.store is not None:
+        from thaw.features import stores  # likewise
+
+        stores.opened(params.cache.store).check()
     keeping.protect()
     for name, value in given.items():
         write_json(workspace.GIVEN / f"{name}.json", _noted(name, named[name], value))

@@ -55,7 +55,8 @@ def main() -> None:
             workspace.FEATURES,
             name,
             scratch=scratch,
-            store=params.cache.store and workspace.at_home(params.cache.store),
+            store=params.cache.store,
+            spread=name == "train",
         )
         if beyond:
             print(

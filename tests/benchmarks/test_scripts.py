@@ -43,7 +43,7 @@ TRAINING = ("train_head", "fine_tune", "decide", "evaluate")
 NETWORK = {
     "base_model": "cifar10_cnn",
     "weights": "random",
-    "cache": {"layer": "block1_pool", "bottleneck": "pooled"},
+    "cache": {"layer": "block1_pool", "bottleneck": "pooled", "store": None},
     "feature_layer": None,
     "fine_tune_at": "block2_conv1",
 }

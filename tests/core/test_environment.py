@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from places import SRC
-from thaw.core import environment
+from thaw.core import environment, gpus
 
 HERE = {"python": "3.11.7", "keras": "3.15.1", "processor": "Old", "cores": 2, "threads": 2}
 
@@ -81,3 +81,21 @@ def test_here_names_versions_processor_and_system() -> None:
 def test_a_variable_that_limits_the_processor_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert environment.here(2, "")["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+@pytest.mark.parametrize("build", ["onnxruntime", environment.ON_CUDA])
+def test_gpus_are_noted_where_they_compute(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
+    plain = environment.here(2, "")
+    assert "gpus" not in plain
+
+    def installed(name: str) -> str:
+        if name != build:
+            raise environment.PackageNotFoundError
+        return "1.26.0"
+
+    monkeypatch.setattr(environment, "version", installed)
+    monkeypatch.setattr(gpus, "names", lambda: ("NVIDIA T4", "NVIDIA T4"))
+    found = environment.here(2, "")
+    assert found.get("gpus") == ("2 x NVIDIA T4" if build == environment.ON_CUDA else None)
+    assert found[build] == "1.26.0"
+    assert found.keys() - {"gpus", build} < plain.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from places import SRC
-from thaw.core.errors import ThawError, of_the_machine, run, shortlist
+from thaw.core.errors import MachineError, ThawError, of_the_machine, run, shortlist
 
 SOURCES = SRC
 
@@ -167,6 +167,9 @@ def main():
         (OSError(errno.EMFILE, "Too many open files"), True),
         (OSError(errno.EIO, "Input/output error"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), True),  # ONNX Runtime's
+        (MachineError("ONNX Runtime can't use the GPU"), True),
+        (ThawError("a.png: give another"), False),
         (OSError("file signature not found"), False),  # h5py's, of bad bytes
         (OSError(errno.EINVAL, "Invalid argument"), False),
         (FileNotFoundError(errno.ENOENT, "No such file or directory"), False),

@@ -8,7 +8,10 @@ import pytest
 from places import SRC
 
 LATER = """
-import thaw.networks.quiet, sys
+import os, sys
+assert "TF_FORCE_GPU_ALLOW_GROWTH" not in os.environ
+import thaw.networks.quiet
+assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
 heavy = {"matplotlib", "pandas", "scipy", "sklearn"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 import matplotlib, scipy.stats, sklearn.linear_model

@@ -27,7 +27,7 @@ from thaw.training import heads, linear, loop
 
 CUT = {
     "feature_layer": "conv_pw_3_relu",
-    "cache": {"layer": "conv_pw_1_relu", "bottleneck": "pooled"},
+    "cache": {"layer": "conv_pw_1_relu", "bottleneck": "pooled", "store": None},
     "fine_tune_at": "conv_dw_2",
 }
 
@@ -243,13 +243,13 @@ def test_what_the_cut_network_is(two: Run) -> None:
     [
         (
             ["freeze"],
-            {"cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"}},
+            {"cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled", "store": None}},
             "params.yaml: cache.layer: conv_pw_6_relu: MobileNet, cut at feature_layer "
             "conv_pw_3_relu, has no layer of that name; give one such as ",
         ),
         (
             ["freeze"],
-            {"feature_layer": 22, "cache": {"layer": 23, "bottleneck": "pooled"}},
+            {"feature_layer": 22, "cache": {"layer": 23, "bottleneck": "pooled", "store": None}},
             "params.yaml: cache.layer: 23: MobileNet, cut at feature_layer conv_pw_3_relu, has 23 "
             "layers; give 0 to 22, ",
         ),

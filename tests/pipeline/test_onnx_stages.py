@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         made = Run(tmp_path_factory.mktemp("onnx"))
         onnx_network(made.folder / "my net.onnx", "both", size=32, batch=1)
         made.params |= {"base_model": "onnx:my net.onnx", "feature_layer": "maps"}
-        made.params |= {"cache": {"layer": "features", "bottleneck": "pooled"}}
+        made.params |= {"cache": {"layer": "features", "bottleneck": "pooled", "store": None}}
         made.params |= {"fine_tune_at": None, "average_views": True}
         made.stages(*STAGES, "decide", "evaluate", "model_card")
         yield made

@@ -31,7 +31,7 @@ SMALL = {
     "image_size": 160,
     "average_views": False,
     "augment": NO_VIEWS | {"views": 2, "flip": "horizontal"},
-    "cache": {"layer": "block_10_project_BN", "bottleneck": "blocks"},
+    "cache": {"layer": "block_10_project_BN", "bottleneck": "blocks", "store": None},
 }
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]

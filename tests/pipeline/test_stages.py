@@ -247,7 +247,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "batch_norm": True,
         },
         "augment": NO_VIEWS,
-        "cache": {"layer": "pixels", "bottleneck": "pooled"},
+        "cache": {"layer": "pixels", "bottleneck": "pooled", "store": None},
         "fine_tune_at": 0,
     }
     made.params["head"] |= {

@@ -1,13 +1,7 @@
 """Storage that a team shares: a folder, and an S3 store that rclone serves here."""
 
 import copy
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,47 +9,17 @@ import yaml
 
 from places import ROOT
 from repository import UNCHANGED, Finished, Repository, home, ran
+from s3 import KEY, SECRET, Server, serving
 
 pytestmark = pytest.mark.timeout(900)
 
-KEY, SECRET = "team", "a secret"
 ARTIFACTS = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
 
 
-@dataclass(frozen=True)
-class Store:
-    folder: Path  # a bucket is a folder in it
-    endpoint: str
-
-
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    folder = tmp_path_factory.mktemp("buckets")
-    (folder / "team").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    rclone = shutil.which("rclone", path=str(Path(sys.executable).parent))
-    assert rclone
-    address = f"127.0.0.1:{port}"
-    words = ["serve", "s3", str(folder), "--addr", address, "--auth-key", f"{KEY},{SECRET}"]
-    log = tmp_path_factory.mktemp("rclone") / "log"
-    server = subprocess.Popen([rclone, *words, "--config", "", "--log-file", str(log)])
-    try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield Store(folder, f"http://{address}")
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def elsewhere(repository: Repository, folder: Path) -> Repository:
@@ -72,7 +36,7 @@ def clone(repository: Repository, folder: Path) -> Repository:
     return other
 
 
-def share(repository: Repository, kind: str, store: Store, name: str) -> Path:
+def share(repository: Repository, kind: str, store: Server, name: str) -> Path:
     """Give the repository a remote, committed; the folder in which what is pushed lies."""
     if kind == "s3":
         place = store.folder / "team" / name
@@ -147,7 +111,7 @@ def release(repository: Repository, version: str) -> None:
 
 @pytest.mark.parametrize("kind", ["s3", "folder"])
 def test_a_clone_pulls_everything_and_runs_nothing(
-    whole: Repository, s3: Store, tmp_path: Path, kind: str
+    whole: Repository, s3: Server, tmp_path: Path, kind: str
 ) -> None:
     place = share(whole, kind, s3, "whole")
     log_in(whole, kind)
@@ -164,7 +128,7 @@ def test_a_clone_pulls_everything_and_runs_nothing(
 
 
 def test_a_second_push_has_nothing_to_do_and_a_fetch_takes_a_single_file(
-    small: Repository, s3: Store, tmp_path: Path
+    small: Repository, s3: Server, tmp_path: Path
 ) -> None:
     share(small, "s3", s3, tmp_path.name)
     log_in(small, "s3")
@@ -179,7 +143,7 @@ def test_a_second_push_has_nothing_to_do_and_a_fetch_takes_a_single_file(
 
 @pytest.mark.parametrize("kind", ["s3", "folder"])
 def test_a_pull_of_what_nobody_pushed_names_it(
-    small: Repository, s3: Store, tmp_path: Path, kind: str
+    small: Repository, s3: Server, tmp_path: Path, kind: str
 ) -> None:
     share(small, kind, s3, tmp_path.name)
     colleague = clone(small, tmp_path / "clone")
@@ -191,7 +155,7 @@ def test_a_pull_of_what_nobody_pushed_names_it(
 
 @pytest.mark.parametrize("secret", ["wrong", None])
 def test_wrong_or_no_credentials_push_nothing(
-    small: Repository, s3: Store, tmp_path: Path, secret: str | None
+    small: Repository, s3: Server, tmp_path: Path, secret: str | None
 ) -> None:
     place = share(small, "s3", s3, tmp_path.name)
     if secret:
@@ -204,7 +168,7 @@ def test_wrong_or_no_credentials_push_nothing(
 
 
 def test_credentials_come_from_the_environment_too(
-    small: Repository, s3: Store, tmp_path: Path
+    small: Repository, s3: Server, tmp_path: Path
 ) -> None:
     place = share(small, "s3", s3, tmp_path.name)
     small.env |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -223,7 +187,7 @@ def test_the_artifacts_are_the_models_of_the_pipeline(whole: Repository) -> None
 
 @pytest.mark.parametrize("name", ARTIFACTS)
 def test_artifacts_get_fetches_a_model_by_tag(
-    small: Repository, s3: Store, tmp_path: Path, name: str
+    small: Repository, s3: Server, tmp_path: Path, name: str
 ) -> None:
     share(small, "s3", s3, tmp_path.name)
     log_in(small, "s3")

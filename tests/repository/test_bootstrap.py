@@ -65,10 +65,17 @@ class Machine:
         path.chmod(0o755)
         return path
 
-    def run(self, *files: str) -> subprocess.CompletedProcess[str]:
+    def system(self, name: str, processor: str) -> None:
+        """Let `uname` tell of another."""
+        uname = self.bin / "uname"
+        uname.unlink(missing_ok=True)
+        uname.write_text(f"#!/bin/sh\ncase $1 in -s) echo {name};; -m) echo {processor};; esac\n")
+        uname.chmod(0o755)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.bin / "sh", self.home / "tools/venv.sh", *(files or ["requirements.txt"])],
-            env={"PATH": str(self.bin)},
+            [self.bin / "sh", self.home / "tools/venv.sh", *(words or ["requirements.txt"])],
+            env={"PATH": f"{self.home}/.venv/bin:{self.bin}"},  # as the Makefile has it
             cwd=self.home.parent,
             capture_output=True,
             text=True,
@@ -89,14 +96,15 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def refused(machine: Machine) -> str:
+def refused(machine: Machine, *words: str) -> str:
     """Run it, see that it stops without a trace; the one sentence that it says."""
-    done = machine.run()
+    done = machine.run(*words)
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert machine.modules == []
     assert not (machine.home / ".venv").exists()
+    assert not (machine.home / ".accelerator").exists()
     return done.stderr.strip()
 
 
@@ -111,10 +119,7 @@ def test_a_python_of_another_version_is_refused(machine: Machine, version: str) 
 
 def test_a_mac_that_tensorflow_is_not_built_for(machine: Machine) -> None:
     machine.python("python3", "3.12.1")
-    uname = machine.bin / "uname"
-    uname.unlink(missing_ok=True)
-    uname.write_text("#!/bin/sh\ncase $1 in -s) echo Darwin;; -m) echo x86_64;; esac\n")
-    uname.chmod(0o755)
+    machine.system("Darwin", "x86_64")
     assert "no longer built for Macs with an Intel processor" in refused(machine)
 
 
@@ -171,7 +176,8 @@ def made(machine: Machine, installs: bool) -> subprocess.CompletedProcess[str]:
         "ready/python", "3.12.7", module=f'[ "$2" = pip ] && exit {int(not installs)}'
     )
     mkdir, cp = shutil.which("mkdir"), shutil.which("cp")
-    module = f'"{mkdir}" -p .venv/bin && exec "{cp}" "{ready}" .venv/bin/python'
+    module = f'"{mkdir}" -p .venv/bin && "{cp}" "{ready}" .venv/bin/python'
+    module += f' && exec "{cp}" "{ready}" .venv/bin/python3'
     machine.python("python3", "3.12.7", module=module)
     return machine.run()
 
@@ -214,3 +220,68 @@ def test_an_install_that_fails_is_said_and_tried_again(machine: Machine) -> None
     ]
     assert machine.run().returncode == 1
     assert machine.modules.count("ready/python -m pip install") == 2
+
+
+CUDA = ("--accelerator=cuda", "requirements.txt")
+
+
+@pytest.fixture
+def two_builds(machine: Machine) -> Machine:
+    machine.system("Linux", "x86_64")
+    for name in ("cuda", "dev", "recipes"):
+        (machine.home / f"requirements-{name}.txt").write_text("nothing==1\n")
+    return machine
+
+
+def test_a_venv_holds_the_builds_of_one_accelerator(two_builds: Machine) -> None:
+    """They are installed into the same folders, and those taken out would take the others along."""
+    for accelerator, file in [("cpu", ""), ("cuda", "-cuda"), ("cpu", ""), ("cuda", "-cuda")]:
+        if file or two_builds.calls:
+            done = two_builds.run(f"--accelerator={accelerator}", "requirements.txt")
+        else:
+            done = made(two_builds, installs=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "making .venv with Python 3.12.7\n" in done.stdout
+        assert f"installing requirements{file}.txt into .venv" in done.stdout
+        left = two_builds.home / ".venv/left"
+        assert not left.exists()
+        left.touch()
+
+
+def test_the_accelerator_stays_for_later_calls(two_builds: Machine) -> None:
+    made(two_builds, installs=True)
+    two_builds.run(*CUDA)
+    for words in (["requirements.txt"], ["requirements-recipes.txt"], CUDA):
+        done = two_builds.run(*words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    dev = two_builds.run("requirements.txt", "requirements-dev.txt")
+    assert dev.stdout == "installing requirements-dev.txt into .venv\n"
+    shutil.rmtree(two_builds.home / ".venv")  # as `make clean` does
+    assert "installing requirements-cuda.txt into .venv" in two_builds.run().stdout
+
+
+def test_after_an_install_that_failed_the_builds_are_those_last_chosen(two_builds: Machine) -> None:
+    made(two_builds, installs=False)
+    assert two_builds.run(*CUDA).returncode == 1
+    done = two_builds.run()
+    assert done.returncode == 1
+    assert "making" not in done.stdout
+    assert "pip could not install requirements-cuda.txt" in done.stderr
+    assert "making .venv" in two_builds.run("--accelerator=cpu", "requirements.txt").stdout
+
+
+@pytest.mark.parametrize("word", ["cudaa", "CUDA", "gpu", "", "a b\\n"])
+def test_a_misspelt_accelerator_is_refused(two_builds: Machine, word: str) -> None:
+    two_builds.python("python3", "3.12.1")
+    assert refused(two_builds, f"--accelerator={word}", "requirements.txt") == (
+        f"error: ACCELERATOR={word}: give cpu, or cuda for NVIDIA GPUs"
+    )
+
+
+@pytest.mark.parametrize("system", [("Darwin", "arm64"), ("Linux", "aarch64")])
+def test_cuda_is_refused_where_there_are_no_builds(
+    two_builds: Machine, system: tuple[str, str]
+) -> None:
+    two_builds.python("python3", "3.12.1")
+    two_builds.system(*system)
+    assert refused(two_builds, *CUDA).startswith("error: ACCELERATOR=cuda: TensorFlow and ONNX")

@@ -272,7 +272,8 @@ def test_what_is_read_is_data_and_never_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements", "requirements-recipes", "requirements-demo", "requirements-dev"]
+    "name",
+    [f"requirements{name}" for name in ("", "-cuda", "-recipes", "-demo", "-dev")],
 )
 def test_what_is_named_is_pinned(name: str) -> None:
     pinned = listed(ROOT / f"{name}.txt")
@@ -302,6 +303,23 @@ def test_all_files_pin_the_same_versions() -> None:
     demo, dev = (set(listed(ROOT / f"requirements-{name}.txt")) for name in ("demo", "dev"))
     assert {line for line in demo | dev if line.split("==")[0] in names} <= base
     assert demo <= dev
+
+
+def test_cuda_changes_two_builds_alone() -> None:
+    """The CPU's are not beside them: pip would install them into the same folders."""
+    base, cuda = (set(listed(ROOT / f"requirements{name}.txt")) for name in ("", "-cuda"))
+    tensorflow = next(line for line in base if line.startswith("tensorflow=="))
+    runtime = next(line for line in base if line.startswith("onnxruntime=="))
+    assert base - cuda == {runtime, tensorflow.replace("==", "-cpu==")}
+    text = (ROOT / "requirements-cuda.txt").read_text(encoding="utf-8")
+    assert f"\n{tensorflow} \\\n" in text  # on every system
+    names = {line.split("==")[0] for line in cuda - base}
+    libraries = names - {"onnxruntime-gpu"}
+    assert len(libraries) == len(names) - 1
+    # Both builds' libraries are CUDA 12's: cuDNN's for another would lie in the same folder.
+    assert {name.split("-")[0] + name[-5:] for name in libraries} == {"nvidia-cu12"}
+    for wanted in ("cudnn", "cublas", "cufft", "curand", "cuda-runtime", "nccl"):
+        assert f"nvidia-{wanted}-cu12" in libraries
 
 
 def test_a_lock_file_names_no_host() -> None:

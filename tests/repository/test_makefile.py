@@ -15,7 +15,7 @@ from places import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE.replace("\\\n", ""), re.M)[1].split()
-GIVEN = re.search(r"^unexport (ALLOW .*)$", MAKEFILE, re.M)[1].split()
+GIVEN = re.search(r"^unexport (ACCELERATOR .*)$", MAKEFILE, re.M)[1].split()
 # Besides those, what a command must not see.
 KEPT = (
     "CDPATH",
@@ -81,6 +81,7 @@ def folder(tmp_path: Path) -> Folder:
 
 # How each variable arrives, for a value without blanks at its ends.
 ARRIVES = {
+    ("venv", "ACCELERATOR"): lambda value: [f"--accelerator={value}", "requirements.txt"],
     ("recipe", "NAME"): lambda value: ["src", "recipe", "--", value],
     ("recipe", "AS"): lambda value: ["src", "recipe", f"--name={value}", "--", ""],
     ("recipe", "SET"): lambda value: ["src", "recipe", f"--set={value}", "--", ""],
@@ -121,8 +122,9 @@ ARRIVES = {
 @pytest.mark.parametrize(("target", "name"), ARRIVES)
 def test_a_variable_arrives_as_it_was_given(folder: Folder, target: str, name: str) -> None:
     calls = folder.make(target, f"{name}={ALL_OF_IT}")
-    call = next(call for call in calls if call[0] == "python")
-    assert call == ["python", *ARRIVES[target, name](ALL_OF_IT)]
+    program = "venv.sh" if name == "ACCELERATOR" else "python"
+    call = next(call for call in calls if call[0] == program)
+    assert call == [program, *ARRIVES[target, name](ALL_OF_IT)]
     assert not folder.seen() & {*GIVEN, *KEPT}
 
 
@@ -133,6 +135,15 @@ def test_several_variables(folder: Folder) -> None:
     assert call == ["python", "src", "compare", "--base=a", "--", "b", "c"]
     _, call = folder.make("report", "BASE=a", "HEAD=b  c", "PICTURES=no")
     assert call == ["python", "src", "report", "--pictures=no", "--", "a", "b", "c"]
+
+
+@pytest.mark.parametrize("target", ["repro", "recipes", "venv-dev", "venv-demo", "venv-cluster"])
+def test_whatever_makes_the_venv_takes_the_accelerator(folder: Folder, target: str) -> None:
+    plain = folder.make(target)
+    venv, *files = plain[0]
+    chosen = [[venv, "--accelerator=cuda", *files], *plain[1:]]
+    assert folder.make(target, "ACCELERATOR=cuda") == chosen
+    assert folder.make(target, "ACCELERATOR=") == plain
 
 
 def test_a_flag_is_off_at_0(folder: Folder) -> None:

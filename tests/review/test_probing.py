@@ -278,7 +278,7 @@ class Tiny:
             "fine_tune_at": "block5_conv1",
             "weights": "random",
             "image_size": 32,
-            "cache": {"layer": "block4_pool", "bottleneck": "blocks"},
+            "cache": {"layer": "block4_pool", "bottleneck": "blocks", "store": None},
             "batch_size": 8,
         }
 
@@ -379,7 +379,7 @@ def test_the_command_that_follows_the_advice_moves_a_cached_layer_that_lies_abov
     depth = probing.depth(vgg, index, 0.9, 10, 5, 1.0)
     advice = probing.Advice(depth, depth, depth, True, True, 2, "x", "y")
     given = probe.Params.model_validate(
-        tiny.params | {"cache": {"layer": layer, "bottleneck": "blocks"}}
+        tiny.params | {"cache": {"layer": layer, "bottleneck": "blocks", "store": None}}
     )
     at = probing.first_after(vgg, index)
     assert (
@@ -421,12 +421,15 @@ def test_a_head_that_cant_be_trained_is_refused(tiny: Tiny) -> None:
         (
             {
                 "base_model": "MobileNet",
-                "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled"},
+                "cache": {"layer": "conv_pw_6_relu", "bottleneck": "pooled", "store": None},
                 "fine_tune_at": "conv_pw_12",
             },
             "base_model: MobileNet has no blocks",
         ),
-        ({"cache": {"layer": "block9", "bottleneck": "pooled"}}, "cache.layer: block9: VGG16 has"),
+        (
+            {"cache": {"layer": "block9", "bottleneck": "pooled", "store": None}},
+            "cache.layer: block9: VGG16 has",
+        ),
     ],
 )
 def test_what_cant_be_probed_is_refused_before_any_work(

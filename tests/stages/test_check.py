@@ -74,7 +74,19 @@ def test_changed_weights_are_noted(here: Path, capsys: pytest.CaptureFixture[str
     assert "my.weights.h5 has changed: 1 changed" in capsys.readouterr().out
 
 
-ONNX = {"fine_tune_at": None, "cache": {"layer": "features", "bottleneck": "pooled"}}
+@pytest.mark.parametrize("store", ["s4://team/cache", "cache", "/not there/cache"])
+def test_a_store_that_can_not_be_reached_is_refused_first(store: str) -> None:
+    cached = yaml.safe_load(Path("params.yaml").read_text())["cache"]
+    edit(cache=cached | {"store": store})
+    with pytest.raises(ThawError, match=f"^params.yaml: cache.store: {store}: "):
+        check.main()
+    assert not SOURCE.exists()
+    edit(cache=cached | {"store": str(Path.cwd() / "store")})
+    check.main()
+    assert Path("store/about.txt").exists()
+
+
+ONNX = {"fine_tune_at": None, "cache": {"layer": "features", "bottleneck": "pooled", "store": None}}
 
 
 def test_a_changed_onnx_file_is_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

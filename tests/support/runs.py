@@ -24,7 +24,7 @@ SMALL = {
     "dataset": "folder",
     "base_model": "MobileNet",
     "feature_layer": "conv_pw_4_relu",  # a third of it: each stage takes a third of the time
-    "cache": {"layer": "conv_pw_2_relu", "bottleneck": "pooled"},
+    "cache": {"layer": "conv_pw_2_relu", "bottleneck": "pooled", "store": None},
     "fine_tune_at": "conv_pw_4",
     "image_size": 32,
     "average_views": False,

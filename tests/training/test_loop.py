@@ -5,6 +5,7 @@ import thaw.networks.quiet  # noqa: F401
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from helpers import picture
 from thaw.core import progress
-from thaw.pictures import augmentation, decoding
+from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import classifiers, heads, loop, views
 from thaw.training.choosing import Selection
@@ -169,6 +170,36 @@ def test_cache_and_pictures_give_the_same_views(
     batch = live(rows, turns)["pictures"]
     assert batch.dtype == np.float32
     np.testing.assert_array_equal(batch, views.from_cache(cached)(rows, turns))
+
+
+@pytest.mark.parametrize("provider", [sessions.CPU, sessions.CUDA])
+def test_a_gpu_gets_the_pictures_of_a_batch_together(provider: str) -> None:
+    got = []
+
+    class Frozen:
+        """Gives each picture's mean and its double."""
+
+        def get_inputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(name="picture", shape=["n", 2, 2, 3])]
+
+        def get_providers(self) -> list[str]:
+            return [provider]
+
+        def run(self, _: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+            mean = given["picture"].mean(axis=(1, 2, 3))
+            got.append(len(mean))
+            return [mean, 2 * mean]
+
+    def drawn(row: int, turn: int) -> decoding.Pixels:
+        return np.full((2, 2, 3), 10 * row + turn, np.uint8)
+
+    read = views.from_pictures(drawn, ["boundary", "below"], Frozen())
+    batch = read(np.array([4, 0, 2]), np.array([0, 1, 2]))
+    assert {name: values.tolist() for name, values in batch.items()} == {
+        "boundary": [40, 1, 22],
+        "below": [80, 2, 44],
+    }
+    assert got == ([3] if provider == sessions.CUDA else [1, 1, 1])
 
 
 def test_together_reads_by_name() -> None:

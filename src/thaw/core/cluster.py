@@ -7,46 +7,62 @@ end any of them: its parts go to others. What a part gives never depends on who 
 import atexit
 import mmap
 import os
+import pickle
+import shutil
+import socket
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from thaw.core import engines
 from thaw.core.cores import available
-from thaw.core.errors import ThawError, one_line, reason, some
+from thaw.core.errors import ThawError, one_line, reason
 
 SRC = Path(__file__).parents[2]
+UNFINISHED = SRC.parent / "data/unfinished/cluster"
 ADDRESS = "RAY_ADDRESS"
 TRIES = 3  # processes that a picture may end before it is named
 WAITING = 2  # parts that a process has, so that it never waits for the next
 AHEAD = 4  # parts a process that may be done out of order, so that memory stays flat
 LOOK = 2.0  # seconds between two looks at how many cores the cluster has
 STALLED = 60  # seconds without any process after which that is told
+ANSWER = 5  # seconds in which a cluster has to answer
 NAME = 4096  # bytes of the name of what a process works on
+STORE = 200_000_000  # bytes of Ray's own store here: results are small
 
 
 def spread(work: engines.Work[Any, Any], items: Sequence[Any], at_once: int) -> Iterator[Any]:
     """Do work on each item on the cluster, in order. As `engines.spread` has it."""
     ray = connect()
-    starts = range(0, len(items), at_once)
-    if not starts:
+    count = -(-len(items) // at_once)
+    if not count:
         return
-    team = _Team(ray, work, len(starts))
+    team = _Team(ray, work, items, at_once)
     done: dict[int, list[Any]] = {}  # by number, what came before its turn
-    left = deque(range(len(starts)))
+    again: list[int] = []  # parts that a process had when it ended
+    begun = 0
     try:
-        for number in range(len(starts)):
+        for number in range(count):
             while number not in done:
-                while left and left[0] < number + team.window and (one := team.idle()):
-                    start = starts[left[0]]
-                    team.give(one, left.popleft(), items[start : start + at_once])
-                found, again = team.collect()
+                while again or begun < min(count, number + team.window):
+                    worker = team.idle()
+                    if worker is None:
+                        break
+                    part = heappop(again) if again else begun
+                    begun = max(begun, part + 1)
+                    team.give(worker, part)
+                found, lost = team.collect()
                 done |= found
-                left.extendleft(sorted(again, reverse=True))
+                for part in lost:
+                    heappush(again, part)
             for result in done.pop(number):
                 if isinstance(result, _Raised):
                     raise result.error
@@ -56,35 +72,46 @@ def spread(work: engines.Work[Any, Any], items: Sequence[Any], at_once: int) -> 
 
 
 class _Raised:
-    """What work raised for an item, to be raised in its turn."""
+    """What work raised, to be raised in its turn."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: Exception) -> None:
+        if not isinstance(error, ThawError):
+            error.add_note(f"in a process of the cluster:\n{traceback.format_exc()}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # not every library's errors can travel
+            error = RuntimeError("".join(traceback.format_exception(error)))
         self.error = error
 
 
 class _Process:
     """A process of the cluster, with what it works on."""
 
-    def __init__(self, work: engines.Work[Any, Any], root: str, notes: str, name: str) -> None:
-        for seen in (root, notes):
-            if not Path(seen).is_dir():
-                raise ThawError(
-                    f"node {os.uname().nodename} doesn't see {seen}; every node needs the same "
-                    "folders under the same paths (docs/use/cluster.md)"
-                )
-        os.chdir(root)
-        path = Path(notes, name)
-        with path.open("w+b") as file:
-            file.truncate(NAME)
-            self._note = mmap.mmap(file.fileno(), NAME)
-        engines.at = self._works_on
-        self._each = work.start()
+    def __init__(self, work: bytes, root: str, note: str) -> None:
+        self._work, self._root, self._path = work, root, note
+
+    def begin(self) -> _Raised | None:
+        """Open what all items need; what that raises."""
+        try:
+            for seen in (self._root, str(Path(self._path).parent)):
+                if not Path(seen).is_dir():
+                    raise ThawError(
+                        f"node {os.uname().nodename} doesn't see {seen}; every node needs the same "
+                        "folders under the same paths (docs/use/cluster.md)"
+                    )
+            os.chdir(self._root)
+            with Path(self._path).open("w+b") as file:
+                file.truncate(NAME)
+                self._note = mmap.mmap(file.fileno(), NAME)
+            engines.at = self._works_on
+            # Not before: it may open files by paths that are relative to the folder.
+            self._each = pickle.loads(self._work).start()
+        except Exception as error:
+            return _Raised(error)
+        return None
 
     def _works_on(self, name: str) -> None:
         self._note[:] = name.encode("utf-8", "surrogateescape")[:NAME].ljust(NAME, b"\0")
-
-    def ready(self) -> None:
-        """Once it began."""
 
     def do(self, items: Sequence[Any]) -> list[Any]:
         """What the work gives for each; what it raised ends the list."""
@@ -100,194 +127,261 @@ class _Process:
         return results
 
 
+@dataclass(eq=False)
+class _Worker:
+    """A process as it is seen from here."""
+
+    process: Any
+    note: Path  # where it says what it works on
+    parts: list[int] = field(default_factory=list)  # that it has, in order
+
+
 class _Team:
     """Processes that come and go, and the parts that each of them has."""
 
-    def __init__(self, ray: Any, work: engines.Work[Any, Any], parts: int) -> None:
+    def __init__(
+        self, ray: Any, work: engines.Work[Any, Any], items: Sequence[Any], at_once: int
+    ) -> None:
         self._ray = ray
-        self._parts = parts
-        self._work = ray.put(work)
+        self._items, self._at_once = items, at_once
+        self._work = ray.put(ray.cloudpickle.dumps(work))
         self._root = str(Path.cwd())
-        self._notes = SRC.parent / "data/unfinished/cluster" / str(os.getpid())
-        self._notes.mkdir(parents=True, exist_ok=True)
+        self._notes = _notes()
         self._kind = ray.remote(_Process)
         self._born = 0
-        self._names: dict[Any, str] = {}  # by process, of its note
-        self._starting: dict[Any, Any] = {}  # by the promise that it is ready
-        self._having: dict[Any, list[int]] = {}  # by process that is ready, its parts
-        self._running: dict[Any, tuple[int, Any]] = {}  # by promise: part, and whose
+        self._starting: dict[Any, _Worker] = {}  # by the promise that it began
+        self._ready: list[_Worker] = []
+        self._running: dict[Any, tuple[int, _Worker]] = {}  # by the promise of a part
         self._deaths: Counter[str] = Counter()  # by what was worked on
         self._unknown = 0  # deaths in a row of processes that never began
         self._fewer = 0  # processes that memory has no room for
+        self._alone = 0  # times in a row that it had none for the only one
         self._looked = 0.0
         self._alive = time.monotonic()  # when there last was a process
-        self._look()
 
     @property
     def window(self) -> int:
         """How far ahead of the first part that is missing others may be begun."""
-        return AHEAD * max(1, len(self._having) + len(self._starting))
+        return AHEAD * max(1, len(self._ready))
 
-    def idle(self) -> Any:
+    def idle(self) -> _Worker | None:
         """A process that can take a part; None where all have enough."""
-        free = [one for one, parts in self._having.items() if len(parts) < WAITING]
-        return min(free, key=lambda one: len(self._having[one]), default=None)
+        worker = min(self._ready, key=lambda one: len(one.parts), default=None)
+        # While others are starting, the next part is theirs.
+        waiting = 1 if self._starting else WAITING
+        return worker if worker and len(worker.parts) < waiting else None
 
-    def give(self, process: Any, number: int, items: Sequence[Any]) -> None:
+    def give(self, worker: _Worker, part: int) -> None:
         """Hand it a part."""
-        self._running[process.do.remote(items)] = number, process
-        self._having[process].append(number)
+        self._running[worker.process.do.remote(self._of(part))] = part, worker
+        worker.parts.append(part)
 
-    def collect(self) -> tuple[dict[int, list[Any]], set[int]]:
-        """Wait a moment: parts that are done, and those that nobody has any more."""
+    def _of(self, part: int) -> Sequence[Any]:
+        """The items of a part."""
+        return self._items[part * self._at_once : (part + 1) * self._at_once]
+
+    def collect(self) -> tuple[dict[int, list[Any]], list[int]]:
+        """Wait a moment: parts that are done, and those that nobody has any more.
+
+        Raises:
+            ThawError: when going on would change nothing.
+        """
         self._look()
         waited = [*self._starting, *self._running]
-        ready, _ = self._ray.wait(waited, num_returns=1, timeout=LOOK) if waited else ([], [])
-        if not waited:
-            time.sleep(LOOK)
+        self._ray.wait(waited, num_returns=1, timeout=LOOK)
+        ready, _ = self._ray.wait(waited, num_returns=len(waited), timeout=0)
         done: dict[int, list[Any]] = {}
-        lost: set[int] = set()
+        lost: list[int] = []
+        errors = self._ray.exceptions
         for promise in ready:
             if promise in self._starting:
                 self._begun(promise)
-            elif promise in self._running:
-                number, process = self._running[promise]
+            elif promise in self._running:  # and not of a process that was seen to end just now
+                part, worker = self._running[promise]
                 try:
-                    done[number] = self._ray.get(promise)
-                except self._ray.exceptions.RayActorError as error:
-                    lost |= self._died(process, error)
+                    done[part] = self._ray.get(promise)
+                except (errors.RayActorError, errors.OutOfMemoryError) as error:
+                    lost += self._died(worker, error)
                     continue
-                except self._ray.exceptions.RayError as error:
-                    raise ThawError(
-                        f"Ray: {one_line(reason(error))}; see docs/use/cluster.md"
-                    ) from None
+                except errors.ObjectLostError:  # with the node that kept what it gave
+                    lost.append(part)
+                except errors.RayError as error:
+                    raise ThawError(f"Ray: {one_line(reason(error))}") from None
+                self._alone = 0
                 del self._running[promise]
-                self._having[process].remove(number)
+                worker.parts.remove(part)
         return done, lost
 
     def close(self) -> None:
         """End all processes."""
-        for process in self._names:
+        for worker in [*self._starting.values(), *self._ready]:
             with suppress(Exception):
-                self._ray.kill(process)
-        for name in self._names.values():
-            (self._notes / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            self._notes.rmdir()
+                self._ray.kill(worker.process)
+        shutil.rmtree(self._notes, ignore_errors=True)
 
     def _look(self) -> None:
         """As many processes as the cluster has cores, and no more than there are parts."""
         now = time.monotonic()
-        if self._having or not self._looked:
+        if self._ready:
             self._alive = now
-        if now - self._looked < LOOK:
+        if self._looked and now - self._looked < LOOK:
             return
         self._looked = now
         cores = int(self._ray.cluster_resources().get("CPU", 0))
-        there = len(self._having) + len(self._starting)
-        for _ in range(min(max(1, cores - self._fewer), self._parts) - there):
-            name = f"{self._born}"
+        there = len(self._ready) + len(self._starting)
+        parts = -(-len(self._items) // self._at_once)
+        for _ in range(min(max(1, cores - self._fewer), parts) - there):
+            note = self._notes / f"{self._born}"
             self._born += 1
-            words = (self._work, self._root, str(self._notes), name)
+            words = (self._work, self._root, str(note))
             process = self._kind.options(num_cpus=1, max_restarts=0).remote(*words)
-            self._names[process] = name
-            self._starting[process.ready.remote()] = process
+            self._starting[process.begin.remote()] = _Worker(process, note)
         if now - self._alive > STALLED:
             self._alive = now
             print(
-                "note: the cluster has no free core for this run; it waits for one (`ray status`)",
+                f"note: no process of the cluster has begun for {STALLED} s; it waits for a free "
+                "core (`ray status` tells of them)",
                 file=sys.stderr,
             )
 
     def _begun(self, promise: Any) -> None:
-        process = self._starting.pop(promise)
+        """Take in a process that can work now.
+
+        Raises:
+            ThawError: when it can't, and others wouldn't either.
+            Exception: what the work raised as it started.
+        """
+        worker = self._starting.pop(promise)
         try:
-            self._ray.get(promise)
-        except self._ray.exceptions.RayActorError as error:
-            self._forget(process)
-            cause = getattr(error, "cause", None) or error.__cause__
-            told = str(error)
-            if "ThawError" in told or isinstance(cause, ThawError):
-                raise ThawError(_sentence(told)) from None
+            raised = self._ray.get(promise)
+        except self._ray.exceptions.OutOfMemoryError:
+            self._memory_ran_out("")
+            return
+        except self._ray.exceptions.RayError as error:
             self._unknown += 1
+            self._looked = 0.0
             if self._unknown >= 2 * TRIES:
+                lines = str(error).strip().splitlines()
                 raise ThawError(
-                    f"no process of the cluster can begin ({one_line(_sentence(told))}); every "
-                    "node needs Thaw's .venv with Ray under the same path (docs/use/cluster.md)"
+                    f"no process of the cluster can begin ({one_line(lines[-1])}); every node "
+                    "needs Thaw's .venv with Ray under the same path (docs/use/cluster.md)"
                 ) from None
             return
+        if raised:
+            raise raised.error
         self._unknown = 0
-        self._having[process] = []
+        self._ready.append(worker)
 
-    def _died(self, process: Any, error: Exception) -> set[int]:
+    def _died(self, worker: _Worker, error: Exception) -> list[int]:
         """Forget a process that ended, and give its parts back.
 
         Raises:
             ThawError: when what it worked on ended others too.
         """
-        name = self._at_last(process)
-        lost = set(self._having.pop(process, []))
+        with suppress(Exception):  # one that can't be reached may still be there
+            self._ray.kill(worker.process)
         self._running = {
-            promise: (number, whose)
-            for promise, (number, whose) in self._running.items()
-            if whose != process
+            promise: having for promise, having in self._running.items() if having[1] is not worker
         }
-        self._forget(process)
-        told = str(error)
-        if "OutOfMemory" in told or "memory" in told.lower():
-            self._fewer += 1
-            print("note: memory ran out on a node; one process fewer goes on", file=sys.stderr)
-            return lost
+        self._ready.remove(worker)
+        self._looked = 0.0
+        name = _noted(worker.note)
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            self._memory_ran_out(name)
+            return worker.parts
+        # A process may end between two pictures, or where nothing names them.
+        tries = TRIES
+        if not name and worker.parts:
+            items, tries = self._of(worker.parts[0]), 2 * TRIES
+            name = f"something from {items[0]} to {items[-1]}"
         if name:
             self._deaths[name] += 1
-            if self._deaths[name] >= TRIES:
+            if self._deaths[name] >= tries:
                 raise ThawError(
-                    f"{name} ended {some(TRIES, 'process')[:-1]}es that worked on it, one after "
-                    "the other; mend or remove it, then `dvc repro`"
+                    f"{one_line(name)} ended {tries} processes that worked on it, one after the "
+                    "other; mend or remove it, then `dvc repro`"
                 )
-        return lost
+        return worker.parts
 
-    def _at_last(self, process: Any) -> str:
-        """What a process worked on when it ended; empty where it isn't known."""
-        with suppress(OSError):
-            noted = (self._notes / self._names[process]).read_bytes()
-            return noted.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    def _memory_ran_out(self, name: str) -> None:
+        """Go on with a process fewer.
+
+        Raises:
+            ThawError: when one alone has no room either.
+        """
+        left = len(self._ready) + len(self._starting)
+        self._fewer += 1
+        if left:
+            print(
+                "note: memory ran out on a node of the cluster; it goes on with "
+                f"{left} process{'' if left == 1 else 'es'}",
+                file=sys.stderr,
+            )
+            return
+        self._alone += 1
+        if self._alone >= TRIES:
+            at = f" at {name}" if name else ""
+            raise ThawError(
+                f"memory ran out on a node of the cluster{at}, {TRIES} times with one process "
+                "alone; give nodes more memory, end other programs there, or set a smaller "
+                "image_size or fewer augment.views in params.yaml"
+            )
+
+
+def _notes() -> Path:
+    """A folder for notes of this process; those that killed ones left here are removed."""
+    node = socket.gethostname()
+    for left in UNFINISHED.glob(f"{node}-*"):
+        try:
+            os.kill(int(left.name.removeprefix(f"{node}-")), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(left, ignore_errors=True)
+        except OSError:  # another user's
+            continue
+    notes = UNFINISHED / f"{node}-{os.getpid()}"
+    notes.mkdir(parents=True, exist_ok=True)
+    return notes
+
+
+def _noted(note: Path) -> str:
+    """What a process worked on when it ended; empty where it isn't known."""
+    try:
+        return note.read_bytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
+    except OSError:
         return ""
 
-    def _forget(self, process: Any) -> None:
-        (self._notes / self._names.pop(process)).unlink(missing_ok=True)
 
-
-def _sentence(told: str) -> str:
-    """Of a process's traceback, what it says at its end."""
-    lines = [line for line in told.splitlines() if "Error: " in line] or told.splitlines()
-    return lines[-1].split("Error: ", 1)[-1].strip()
-
-
-_connected: Callable[[], Any] | None = None
+_ray: Any = None
 
 
 def connect() -> Any:
     """Ray, connected to the cluster that `RAY_ADDRESS` names, or to one begun here.
 
     Raises:
-        ThawError: when it is missing or the cluster doesn't answer.
+        ThawError: when the cluster doesn't answer.
     """
-    global _connected
-    if _connected is not None:
-        return _connected()
+    global _ray
+    if _ray is not None:
+        return _ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     import ray
+    from ray.job_config import JobConfig
 
+    # Ray prints pages of its own to standard output when a process ends, whatever `ray.init` is
+    # told. Where that isn't its name any more, they are back, and a test fails.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     address = os.environ.get(ADDRESS, "")
-    runs = {"env_vars": {"PYTHONPATH": str(SRC), "PYTHONHASHSEED": "0"}}
-    how: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": runs}
+    how: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "CRITICAL",
+        # Unlike an environment of the run's own, this lets it take processes that Ray has ready.
+        "job_config": JobConfig(_py_driver_sys_path=[str(SRC)]),
+    }
+    if not address:
+        how |= {"num_cpus": available(), "object_store_memory": STORE, "include_dashboard": False}
     try:
-        if address:
-            ray.init(address=address, **how)
-        else:
-            ray.init(address="local", num_cpus=available(), include_dashboard=False, **how)
+        _reach(address)
+        ray.init(address=address or "local", **how)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         at = f"{ADDRESS}={address}: " if address else ""
         raise ThawError(
@@ -295,5 +389,16 @@ def connect() -> Any:
             f"--head`, or unset {ADDRESS} to use this machine alone"
         ) from None
     atexit.register(ray.shutdown)
-    _connected = lambda: ray  # noqa: E731
+    _ray = ray
     return ray
+
+
+def _reach(address: str) -> None:
+    """Fail at once where nobody answers, which Ray waits for.
+
+    Raises:
+        OSError: when nobody does.
+    """
+    at = urlsplit(address if "://" in address else f"//{address}")
+    if at.hostname and at.port:
+        socket.create_connection((at.hostname, at.port), ANSWER).close()

@@ -2,11 +2,14 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from thaw.core import gpus
+
+ON_CUDA = "onnxruntime-gpu"  # what computes on GPUs, if it is installed
 PACKAGES = (
     "tensorflow",
     "tensorflow-cpu",
@@ -16,6 +19,9 @@ PACKAGES = (
     "scikit-learn",
     "onnx",
     "onnxruntime",
+    ON_CUDA,
+    "nvidia-cublas-cu12",
+    "nvidia-cudnn-cu12",
     "tf2onnx",
     "h5py",
     "pillow",
@@ -36,18 +42,15 @@ Entry = dict[str, Any]  # an environment, and the `stages` that ran in it
 
 
 def here(threads: int, instructions: str) -> Environment:
-    """Versions, processor and system of this process; no clock, name or path, so that it stays.
+    """Versions, processor, GPUs and system of this process; no clock, host or path, so it stays.
 
     Args:
         threads: of training.
         instructions: of the processor, those that NumPy uses.
     """
-    found: Environment = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    found: Environment = {"python": platform.python_version(), **versions(PACKAGES)}
+    if ON_CUDA in found and gpus.names():
+        found["gpus"] = gpus.described()
     found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return found | {
         "system": f"{platform.system()} {platform.machine()}",
@@ -57,6 +60,17 @@ def here(threads: int, instructions: str) -> Environment:
         "cores": os.cpu_count() or 1,
         "threads": threads,
     }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of those of the packages that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def processor(*fields: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 # What TensorFlow, ONNX Runtime and C++ say when no memory is left; none is imported here.
 NO_MEMORY = re.compile(
     r"ResourceExhausted|OOM when allocating|bad_?alloc|bad allocation|"
-    r"[Ff]ailed to allocate memory|[Cc]annot allocate memory"
+    r"[Ff]ailed to allocate memory|[Cc]annot allocate memory|CUDA.*out of memory|_ALLOC_FAILED"
 )
 # What Git and libgit2 say of a repository of another user, as in a container.
 OTHER_OWNER = re.compile("not owned by current user|dubious ownership")
@@ -34,6 +34,10 @@ OF_THE_MACHINE = (
 
 class ThawError(Exception):
     """A mistake outside the code. Its message is one sentence: the value, the place, the remedy."""
+
+
+class MachineError(ThawError):
+    """A fault of the machine, which says nothing of what was read."""
 
 
 def run(main: Callable[[], object], again: str = "run it again") -> None:
@@ -76,8 +80,10 @@ def one_line(text: str) -> str:
 
 
 def of_the_machine(error: BaseException) -> bool:
-    """Whether memory, files or the disk ran out or failed: that says nothing of what was read."""
-    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{type(error).__name__} {error}"):
+    """Whether memory, files, the disk or a GPU ran out or failed: what was read may be right."""
+    if isinstance(error, MemoryError | MachineError) or NO_MEMORY.search(
+        f"{type(error).__name__} {error}"
+    ):
         return True
     return isinstance(error, OSError) and error.errno in OF_THE_MACHINE
 

@@ -51,8 +51,8 @@ def write_facts(facts: Facts, labels: dict[str, list[int]], out: Path) -> None:
     What is None isn't written, nor what of the augmentation is off.
     """
     for name, values in labels.items():
-        with atomic(out / f"{name}_labels.npy") as path:
-            np.save(path, np.asarray(values, np.int64), allow_pickle=False)
+        with atomic(out / f"{name}_labels.npy") as file:
+            np.save(file, np.asarray(values, np.int64), allow_pickle=False)
     known = {name: value for name, value in asdict(facts).items() if value is not None}
     off = {field.name: field.default for field in fields(Augmentation)}
     drawn = asdict(facts.augmentation).items()
@@ -66,13 +66,13 @@ def read_facts(out: Path) -> Facts:
     Raises:
         ThawError: when it isn't as `write_facts` wrote it.
     """
-    path = out / "features.json"
+    file = out / "features.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
         values["augmentation"] = Augmentation(**values["augmentation"])
         return Facts(**values)
     except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged(file, error) from None
 
 
 def read(out: Path, name: str) -> NDArray[Any]:
@@ -83,22 +83,24 @@ def read(out: Path, name: str) -> NDArray[Any]:
     Raises:
         ThawError: when the file is no array of numbers, or not all of one.
     """
-    listed = out / f"{name}.json"
-    if listed.exists():
-        try:
-            return cast(NDArray[Any], stores.Parts(listed, out.with_name(f".part-{out.name}")))
-        except (ValueError, TypeError, KeyError) as error:
-            raise _damaged(listed, error) from None
-    path = out / f"{name}.npy"
+    file = path(out, name)
     try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # it takes no pickles
-    except (ValueError, EOFError) as error:
-        raise _damaged(path, error) from None
+        if file.suffix == ".json":
+            return cast(NDArray[Any], stores.Parts(file, out.parent))
+        array: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")  # it takes no pickles
+    except (ValueError, TypeError, KeyError, EOFError) as error:
+        raise _damaged(file, error) from None
     return array
 
 
-def _damaged(path: Path, error: Exception) -> ThawError:
+def path(out: Path, name: str) -> Path:
+    """Where an array of the cache lies: its file, or the list of its parts."""
+    listed = out / f"{name}.json"
+    return listed if listed.exists() else out / f"{name}.npy"
+
+
+def _damaged(file: Path, error: Exception) -> ThawError:
     return ThawError(
-        f"{path} is not as stage extract_features wrote it ({reason(error)}); "
+        f"{file} is not as stage extract_features wrote it ({reason(error)}); "
         "run `dvc repro -f extract_features`"
     )

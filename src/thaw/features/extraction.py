@@ -1,21 +1,24 @@
 """Running the frozen layers over every view of every picture: the work, and what it leaves."""
 
 import hashlib
+import os
 import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from thaw.core import engines
+from thaw.core import engines, environment
 from thaw.core.errors import ThawError, some
 from thaw.core.progress import track
+from thaw.core.threads import in_threads
 from thaw.features import stores
 from thaw.features.cache import FLOAT16_MAX, Facts
 from thaw.features.journal import Journal
@@ -141,7 +144,9 @@ class IntoParts:
         return work
 
 
-BLOCK = 64  # pictures between two lines of the journal
+BLOCK = 16  # pictures that the journal has a line for
+CODE = ("features", "files", "pictures")  # packages that a cache's bytes follow from
+LIBRARIES = ("numpy", "onnxruntime", "pillow")
 
 
 def extract(
@@ -152,6 +157,7 @@ def extract(
     *,
     scratch: Path | None = None,
     store: str | None = None,
+    spread: bool = False,
 ) -> int:
     """Run every view of every picture once, writing as it goes: memory doesn't grow with them.
 
@@ -168,6 +174,8 @@ def extract(
             again. None: they go to `out` when they are whole, and an error leaves nothing.
         store: the address of a store, for parts of the arrays; in place of them, lists of the parts
             are made, `{name}_boundary.json` and so on. None: no store.
+        spread: whether each part holds pictures from all over, as suits training; else those that
+            follow each other.
 
     Returns:
         How many of the boundary's values float16 can't hold; they are cut to its largest one.
@@ -175,10 +183,14 @@ def extract(
     folder = scratch or out
     folder.mkdir(parents=True, exist_ok=True)
     made = shapes(sessions.session(extractor.model), extractor.facts, extractor.views)
-    journal = Journal(_unfinished(folder, f"{name}.journal"), key(paths, extractor, store))
+    job = key(paths, extractor, f"{store} {spread}")
+    journal = Journal(_unfinished(folder, f"{name}.journal"), job)
+    if not journal.found:
+        _remove(folder, name)
     try:
         if store:
-            cut = _into_parts(extractor, made, paths, folder, name, journal, store)
+            layout = stores.Layout(len(paths), stores.EACH, spread)
+            cut = _into_parts(extractor, made, paths, folder, name, journal, store, layout)
         else:
             cut = _into_files(extractor, made, paths, folder, name, journal)
     except BaseException:
@@ -197,10 +209,11 @@ def finish(scratch: Path, out: Path, names: Sequence[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
         for kind in KINDS:
-            for ending in ("npy", "json"):
+            for ending, other in (("npy", "json"), ("json", "npy")):
                 made = _unfinished(scratch, f"{name}_{kind}.{ending}")
                 if made.exists():
                     made.replace(out / f"{name}_{kind}.{ending}")
+                    (out / f"{name}_{kind}.{other}").unlink(missing_ok=True)
         _remove(scratch, name)
     if scratch != out:
         shutil.rmtree(scratch)
@@ -217,30 +230,24 @@ def _into_files(
     """Both arrays, each picture at its place in two files."""
     boundary, bottleneck = (_unfinished(folder, f"{name}_{kind}.npy") for kind in KINDS)
     files = (boundary, bottleneck)
-    begun = all(
-        file.exists() and _header(file) + len(paths) * made.size(kind) == file.stat().st_size
-        for file, kind in zip(files, KINDS, strict=True)
-    )
-    whole = _whole(journal.lines, files, made) if begun else []
+    whole = _whole(journal.found, files, made, len(paths), name)
     if not whole:
-        _refuse_full(folder, len(paths) * sum(map(made.size, KINDS)))
         for file, kind in zip(files, KINDS, strict=True):
             with _writable(file):
                 _empty(file, len(paths), kind, made)
+    left = Left(paths, [block for block in range(-(-len(paths) // BLOCK)) if block not in whole])
+    _refuse_full(folder, len(left) * sum(map(made.size, KINDS)))
     journal.begin(whole)
-    first = int(whole[-1][0]) if whole else 0
-    cut = sum(int(line[2]) for line in whole)
-    _tell(first, len(paths), name)
+    _tell(len(paths) - len(left), len(paths), name)
     work = IntoFiles(extractor, files, (_header(boundary), _header(bottleneck)))
-    left = Numbered(paths, first)
+    cut = sum(int(words[1]) for words in whole.values())
     checks, beyond = [], 0
-    for number, (check, more) in enumerate(
-        track(engines.spread(work, left), name, len(left)), start=first + 1
-    ):
+    done = track(engines.spread(work, left), name, len(left))
+    for (number, _), (check, more) in zip(left, done, strict=True):
         checks.append(check)
         beyond += more
-        if number % BLOCK == 0 or number == len(paths):
-            journal.add(number, _of_all(checks), beyond)
+        if (number + 1) % BLOCK == 0 or number + 1 == len(paths):
+            journal.add(number // BLOCK, _of_all(checks), beyond)
             cut += beyond
             checks, beyond = [], 0
     return cut
@@ -254,70 +261,88 @@ def _into_parts(
     name: str,
     journal: Journal,
     address: str,
+    layout: stores.Layout,
 ) -> int:
     """Both arrays in parts, put into a store by whoever computes them, and their lists."""
     store = stores.opened(address)
-    whole = []
-    for line in journal.lines:
-        if len(line) != 1 + len(KINDS) or not all(map(store.has, line[1:])):
-            break
-        whole.append(line)
+    there = store.names() if journal.found else {}
+
+    def is_there(part: int, words: list[str]) -> bool:
+        least = [len(layout.of(part)) * made.size(kind) for kind in KINDS]
+        return len(words) == 1 + len(KINDS) and all(
+            there.get(each, 0) > size for each, size in zip(words[1:], least, strict=True)
+        )
+
+    whole = {part: words for part, words in journal.found.items() if is_there(part, words)}
+    left = Grouped(paths, layout, [part for part in range(layout.parts) if part not in whole])
+    done = len(paths) - sum(len(layout.of(part)) for part in left.parts)
+    if isinstance(store, stores.Folder):
+        _refuse_full_store(store, (len(paths) - done) * sum(map(made.size, KINDS)))
     journal.begin(whole)
-    _tell(min(len(whole) * stores.EACH, len(paths)), len(paths), name)
-    left = Grouped(paths, len(whole))
-    done = engines.spread(IntoParts(extractor, made, address), left, at_once=1)
-    for names, beyond in track(done, name, len(left), f"parts of {stores.EACH} pictures"):
-        journal.add(beyond, *names)
-        whole.append([str(beyond), *names])
+    _tell(done, len(paths), name)
+    found = engines.spread(IntoParts(extractor, made, address), left, at_once=1)
+    parts = track(found, name, len(left), f"parts of {stores.EACH} pictures")
+    for part, (names, beyond) in zip(left.parts, parts, strict=True):
+        journal.add(part, beyond, *names)
+        whole[part] = [str(beyond), *names]
     for number, kind in enumerate(KINDS, start=1):
         shape, kept = made.of(kind)
         listed = _unfinished(folder, f"{name}_{kind}.json")
-        row = np.empty(shape, kept)
-        stores.write(listed, address, [line[number] for line in whole], len(paths), row)
-    return sum(int(line[0]) for line in whole)
+        every = [whole[part][number] for part in range(layout.parts)]
+        stores.write(listed, address, every, layout, np.empty(shape, kept))
+    return sum(int(words[0]) for words in whole.values())
 
 
 @dataclass(frozen=True)
-class Numbered(Sequence[tuple[int, str]]):
-    """Pictures with their numbers, from the first that is left; made as they are asked for."""
+class Left(Sequence[tuple[int, str]]):
+    """The pictures of some blocks with their numbers; made as they are asked for."""
 
     paths: Sequence[str]
-    first: int
+    blocks: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.paths) - self.first
+        if not self.blocks:
+            return 0
+        short = max(0, (self.blocks[-1] + 1) * BLOCK - len(self.paths))  # the last block of all
+        return len(self.blocks) * BLOCK - short
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        number = self.first + range(len(self))[index]
+        place = range(len(self))[index]
+        number = self.blocks[place // BLOCK] * BLOCK + place % BLOCK
         return number, self.paths[number]
 
 
 @dataclass(frozen=True)
 class Grouped(Sequence[tuple[str, ...]]):
-    """The pictures of each part, from the first that is left."""
+    """The pictures of each of some parts."""
 
     paths: Sequence[str]
-    first: int
+    layout: stores.Layout
+    parts: Sequence[int]
 
     def __len__(self) -> int:
-        return -(-len(self.paths) // stores.EACH) - self.first
+        return len(self.parts)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        start = (self.first + range(len(self))[index]) * stores.EACH
-        return tuple(self.paths[start : start + stores.EACH])
+        return tuple(self.paths[number] for number in self.layout.of(self.parts[index]))
 
 
-def key(paths: Sequence[str], extractor: Extractor, store: str | None) -> str:
+def key(paths: Sequence[str], extractor: Extractor, how: str) -> str:
     """Of all that a cache's bytes follow from, and of the pictures' sizes and times."""
-    digest = hashlib.sha256(f"{extractor.facts} {extractor.views} {store}".encode())
     model = extractor.model
-    digest.update(model if isinstance(model, bytes) else Path(model).read_bytes())
-    for path in paths:
-        digest.update(f"{path!r} {_seen(extractor.folder / path)}\n".encode())
+    digest = hashlib.sha256(model if isinstance(model, bytes) else Path(model).read_bytes())
+    facts = [extractor.facts, extractor.views, how, environment.processor("flags", "Features")]
+    for fact in (*facts, *map(version, LIBRARIES)):
+        digest.update(f"{fact}\n".encode())
+    for folder in CODE:
+        for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    for name in paths:
+        digest.update(f"{name!r} {_seen(extractor.folder / name)}\n".encode())
     return digest.hexdigest()
 
 
@@ -330,25 +355,42 @@ def _seen(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _whole(lines: list[list[str]], files: tuple[Path, Path], made: Shapes) -> list[list[str]]:
-    """The lines of a journal whose pictures are in the files as they were written."""
-    sizes, begins = [made.size(kind) for kind in KINDS], [*map(_header, files)]
-    found: list[list[str]] = []
+def _whole(
+    found: dict[int, list[str]], files: tuple[Path, Path], made: Shapes, count: int, name: str
+) -> dict[int, list[str]]:
+    """What the journal has of blocks that are in the files as they were written."""
+    sizes = [made.size(kind) for kind in KINDS]
+    if not found or not all(
+        _is_of(file, count * size) for file, size in zip(files, sizes, strict=True)
+    ):
+        return {}
+    begins = [*map(_header, files)]
+
     with files[0].open("rb") as one, files[1].open("rb") as other:
-        for file, begin in zip((one, other), begins, strict=True):
-            file.seek(begin)
-        first = 0
-        for line in lines:
-            stop = int(line[0])
+
+        def is_whole(block: int) -> bool:
             checks = []
-            for _ in range(first, stop):
-                check = zlib.crc32(one.read(sizes[0]))
-                checks.append(zlib.crc32(other.read(sizes[1]), check))
-            if _of_all(checks) != int(line[1]):
-                break
-            found.append(line)
-            first = stop
-    return found
+            for number in range(block * BLOCK, min((block + 1) * BLOCK, count)):
+                check = 0
+                for file, begin, size in zip((one, other), begins, sizes, strict=True):
+                    check = zlib.crc32(os.pread(file.fileno(), size, begin + number * size), check)
+                checks.append(check)
+            words = found[block]
+            return len(words) == 2 and words[0] == f"{_of_all(checks)}" and words[1].isdigit()
+
+        blocks = sorted(block for block in found if 0 <= block * BLOCK < count)
+        looked = track(
+            in_threads(is_whole, blocks), f"{name}, what is there", len(blocks), "blocks"
+        )
+        return {block: found[block] for block, good in zip(blocks, looked, strict=True) if good}
+
+
+def _is_of(path: Path, size: int) -> bool:
+    """Whether a .npy file is there and has so many bytes of contents."""
+    try:
+        return _header(path) + size == path.stat().st_size
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _of_all(checks: Sequence[int]) -> int:
@@ -396,8 +438,15 @@ def _refuse_full(folder: Path, needed: int) -> None:
         raise ThawError(
             f"the cache needs {needed / 1e9:,.1f} GB in {folder}, and {free / 1e9:,.1f} GB are "
             "free; free disk space, or set fewer augment.views, a smaller image_size or a higher "
-            "cache.layer in params.yaml"
+            "cache.layer in params.yaml, or a cache.store with more room"
         )
+
+
+def _refuse_full_store(store: stores.Folder, needed: int) -> None:
+    """The same of a folder of parts; what lies there may be some of those that are to come."""
+    store.check()
+    if needed > shutil.disk_usage(store.path).free:
+        _refuse_full(store.path, needed - sum(store.names().values()))
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """How far a long job came, kept in a file, so that it goes on after it was killed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from thaw.files.serialize import write_text
+
 
 class Journal:
-    """Lines of words, appended as the job goes; those of another job are forgotten."""
+    """What was noted of pieces of work, by their numbers; that of another job is forgotten."""
 
     def __init__(self, path: Path, key: str) -> None:
         """Open or begin one.
@@ -16,23 +19,28 @@ class Journal:
             key: of the job; what was noted under another doesn't count.
         """
         self._path = path
-        self._file: IO[str] | None = None
-        found = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = found[: found.rfind("\n") + 1].splitlines()  # a kill may leave half a line
         self._key = key
-        self.lines = [line.split() for line in whole[1:]] if whole[:1] == [key] else []
+        self._file: IO[str] | None = None
+        self.found: dict[int, list[str]] = {}  # by number, the words of what was noted last
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        first, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]  # a kill may leave half
+        if first != key:
+            return
+        for line in lines:
+            with suppress(ValueError):  # a power cut may leave anything
+                number, *words = line.split()
+                self.found[int(number)] = words
 
-    def begin(self, lines: Sequence[Sequence[str]]) -> None:
-        """Go on after these lines, and no others."""
-        self.lines = [list(line) for line in lines]
-        text = "".join(f"{line}\n" for line in [self._key, *map(" ".join, self.lines)])
-        self._path.write_text(text, encoding="utf-8")
+    def begin(self, found: Mapping[int, list[str]]) -> None:
+        """Go on after these, and no others."""
+        lines = [f"{number} {' '.join(words)}" for number, words in found.items()]
+        write_text(self._path, "\n".join([self._key, *lines, ""]))
         self._file = self._path.open("a", encoding="utf-8", buffering=1)
 
-    def add(self, *words: object) -> None:
-        """Append a line."""
+    def add(self, number: int, *words: object) -> None:
+        """Note what was done of a piece."""
         assert self._file
-        print(*words, file=self._file)
+        print(number, *words, file=self._file)
 
     def close(self) -> None:
         """Leave it for another day."""

@@ -6,11 +6,11 @@ Each says why, and fails with a sentence if a version no longer has it.
 import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import keras
 
+from thaw.core.environment import versions
 from thaw.core.errors import ThawError
 
 
@@ -23,8 +23,9 @@ def _door(owner: object, name: str, package: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
+        version = " or ".join(versions((package, f"{package}-cpu")).values())
         raise ThawError(
-            f"{package} {version(package)} has no {name}, which Thaw reads; install the version "
+            f"{package} {version} has no {name}, which Thaw reads; install the version "
             "that requirements.txt pins (`make venv`)"
         ) from None
 

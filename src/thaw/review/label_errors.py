@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.features.stores import in_turn
+
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 # Of those tried in benchmarks/label_errors.py, these found most on both datasets.
@@ -26,14 +28,17 @@ def features(*parts: NDArray[Any]) -> NDArray[np.float32]:
 
     Views and places are averaged, each channel is standardised.
     """
-    rows = []
+    read = []
     for part in parts:
-        for start in range(0, len(part), AT_ONCE):
-            some = np.asarray(part[start : start + AT_ONCE], np.float32)
+        numbers, means = [], []
+        for rows in in_turn(part, AT_ONCE):
+            some = np.asarray(part[rows], np.float32)
             if part.ndim == 5:  # maps: (pictures, views, H, W, C)
                 some = some.mean(axis=(2, 3))
-            rows.append(some.mean(axis=1).reshape(len(some), -1))
-    found = np.concatenate(rows)
+            numbers.append(np.arange(len(part))[rows])
+            means.append(some.mean(axis=1).reshape(len(some), -1))
+        read.append(np.concatenate(means)[np.argsort(np.concatenate(numbers))])
+    found = np.concatenate(read)
     found -= found.mean(axis=0)
     found /= found.std(axis=0) + 1e-6
     found /= np.linalg.norm(found, axis=1, keepdims=True) + 1e-12

@@ -2,9 +2,10 @@
 
 import thaw.networks.quiet  # noqa: F401
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 from numpy.typing import NDArray
@@ -65,13 +66,14 @@ def bottlenecks(
     learnt, held = (source.read(f"{name}_bottleneck") for name in ("train", "validation"))
     train, validation, views = from_cache(learnt, select), from_cache(held, select), learnt.shape[1]
     if frozen:
-        live = from_pictures(_pixels(source, "train", True), ["bottleneck"], frozen)
+        cached = source.read("train_boundary")
+        live = from_pictures(_pixels(source, "train", True, cached), ["bottleneck"], frozen)
         views = LIVE
 
         def train(rows: Numbers, turns: Numbers) -> heads.Array:
             return select(live(rows, turns)["bottleneck"])
 
-    return _views(source, train, validation, views, of=None if frozen else learnt)
+    return _views(source, train, validation, views, of=[cached if frozen else learnt], held=[held])
 
 
 def boundaries(
@@ -81,16 +83,24 @@ def boundaries(
 ) -> tuple[Views, Views]:
     """Training and validation batches for `classifiers.top`, from a cache as `raising` gives it."""
 
-    def read(name: str) -> tuple[Reader, int]:
-        boundary = cached[name]
-        readers = {"boundary": from_cache(boundary)}
+    def read(name: str) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        arrays = {"boundary": cached[name]}
         if width_below:
-            pooled = source.read(f"{name}_bottleneck")
-            readers["below"] = from_cache(pooled[..., :width_below])
-        return together(readers), boundary.shape[1]
+            arrays["below"] = source.read(f"{name}_bottleneck")[..., :width_below]
+        return arrays
 
-    (train, views), (validation, _) = read("train"), read("validation")
-    return _views(source, train, validation, views, of=cached["train"])
+    def reader(arrays: dict[str, NDArray]) -> Reader:  # type: ignore[type-arg]
+        return together({name: from_cache(array) for name, array in arrays.items()})
+
+    of, held = read("train"), read("validation")
+    return _views(
+        source,
+        reader(of),
+        reader(held),
+        cached["train"].shape[1],
+        of=[*of.values()],
+        held=[*held.values()],
+    )
 
 
 def pictures(
@@ -106,27 +116,33 @@ def pictures(
         first_epoch: of those whose views are drawn anew.
     """
     names = ("boundary", "below")[: len(frozen.get_outputs())] if frozen else ["pictures"]
-    train, validation = (
-        from_pictures(_pixels(source, name, name == "train"), names, frozen)
-        for name in ("train", "validation")
+    live = source.facts.live
+    of, held = (
+        source.read(f"{name}_boundary") if live else None for name in ("train", "validation")
     )
-    if source.facts.live:
-        return _views(source, train, validation, LIVE, first_epoch)
+    train = from_pictures(_pixels(source, "train", True, of), names, frozen)
+    validation = from_pictures(_pixels(source, "validation", False, held), names, frozen)
+    if live:
+        return _views(source, train, validation, LIVE, first_epoch, of=[of], held=[held])
     return _views(source, train, validation, source.facts.augmentation.count)
 
 
-def _pixels(source: Source, name: str, augmented: bool) -> Callable[[int, int], decoding.Pixels]:
+def _pixels(
+    source: Source,
+    name: str,
+    augmented: bool,
+    cached: NDArray | None,  # type: ignore[type-arg]
+) -> Callable[[int, int], decoding.Pixels]:
     """From a picture's number and its view's to (S, S, 3): cached pixels, or the picture's file."""
     facts = source.facts
-    if facts.live:
-        cached = source.read(f"{name}_boundary")
+    if cached is not None:
         paths = [str(number) for number in range(len(cached))]
     else:
         paths = source.paths[name]
 
     def pixels(number: int, turn: int) -> decoding.Pixels:
         one: decoding.Pixels
-        if facts.live:
+        if cached is not None:
             one = cached[number, 0]
             forget(cached)
         else:
@@ -146,12 +162,15 @@ def _views(
     validation: Reader,
     views: int,
     first_epoch: int = 0,
-    of: NDArray | None = None,  # type: ignore[type-arg]
+    *,
+    of: Sequence[Any] = (),
+    held: Sequence[Any] = (),
 ) -> tuple[Views, Views]:
+    """Both, from what `train` and `validation` read, where that are arrays of the cache."""
     labels = source.read("train_labels")
-    blocks = None
-    if isinstance(of, stores.Parts):
-        blocks = Blocks(of.each, stores.WINDOW, of.expect)
+    for array in held:
+        if isinstance(array, stores.Parts):
+            array.expect(range(array.layout.parts))
     soft = hard = None
     if source.smoothing or source.mixup:
         classes = len(source.facts.classes)
@@ -167,7 +186,7 @@ def _views(
             first_epoch=first_epoch,
             soft=soft,
             even=source.sampling == "balanced",
-            blocks=blocks,
+            blocks=_blocks([array for array in of if isinstance(array, stores.Parts)]),
         ),
         Views(
             validation,
@@ -176,3 +195,21 @@ def _views(
             soft=hard,
         ),
     )
+
+
+def _blocks(parts: Sequence[stores.Parts]) -> Blocks | None:
+    """How the pictures of arrays that lie in parts are mixed; None where none does."""
+    if not parts:
+        return None
+    layout, window = parts[0].layout, stores.WINDOW
+    if layout.parts > window:
+        print(
+            f"training pictures are mixed by parts of {layout.each}: each epoch reads the "
+            f"{layout.parts:,} parts of the cache in a random order, and mixes {window} at a time"
+        )
+
+    def expect(order: Sequence[int]) -> None:
+        for array in parts:
+            array.expect(order)
+
+    return Blocks(lambda pictures: layout.places(pictures)[0], window, expect)

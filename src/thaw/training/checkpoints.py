@@ -8,18 +8,18 @@ import os
 import platform
 import zipfile
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from thaw.core import environment
+from thaw.core import environment, gpus
 from thaw.files.serialize import atomic
 from thaw.training.choosing import Best
 
-LIBRARIES = ("keras", "numpy", "onnxruntime", "pillow")  # whose results go into a training
+# Whose results go into a training.
+LIBRARIES = ("keras", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
 # Below src: what both trainings' results follow from, as in dvc.yaml.
 PACKAGES = ("files", "pictures", "networks", "features", "training")
 CODE = ("stages", *(f"thaw/{name}" for name in PACKAGES))
@@ -88,7 +88,7 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
 
     Settings; every variable of the untrained model; the inputs' names, sizes and times of change;
     the code of the stages and of the packages that they train with; versions of Python and of
-    libraries; the processor.
+    libraries; the processor and the GPUs.
 
     Args:
         settings: as text.
@@ -104,7 +104,8 @@ def key(settings: str, model: keras.Model, inputs: Iterable[Path]) -> str:
 
     add(settings, platform.python_version(), platform.machine())
     add(environment.processor("flags", "Features"))
-    add(tf.__version__, tf.config.list_physical_devices(), *map(version, LIBRARIES))
+    add(tf.__version__, tf.config.list_physical_devices(), gpus.names())
+    add(environment.versions(LIBRARIES))
     source = Path(__file__).parents[2]
     for folder in CODE:
         for path in sorted((source / folder).rglob("*.py")):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.core.errors import ThawError
+from thaw.features import stores
 from thaw.files.arrays import forget
 
 Array = NDArray[np.float32]
@@ -155,8 +156,8 @@ def moments(features: NDArray[np.generic], select: Callable[[Array], Array]) -> 
     Read a few at a time, in float64.
     """
     count, total, squares = 0, np.float64(0), np.float64(0)
-    for start in range(0, len(features), 64):
-        part = np.asarray(features[start : start + 64], np.float32)
+    for rows in stores.in_turn(features, 64):
+        part = np.asarray(features[rows], np.float32)
         batch = select(part.reshape(-1, *part.shape[2:])).astype(np.float64)
         count += len(batch)
         total = total + batch.sum(axis=0)
@@ -178,10 +179,10 @@ def standardized(
         layer: the "standardize" that `layers` made.
     """
     pictures, views = features.shape[:2]
-    found = np.empty((pictures * views, len(layer.scale)), np.float32)
-    for start in range(0, pictures, 64):
-        part = np.asarray(features[start : start + 64], np.float32)
-        rows = np.asarray(layer(select(part.reshape(-1, *part.shape[2:]))))
-        found[start * views : start * views + len(rows)] = rows
+    found = np.empty((pictures, views, len(layer.scale)), np.float32)
+    for rows in stores.in_turn(features, 64):
+        part = np.asarray(features[rows], np.float32)
+        values = np.asarray(layer(select(part.reshape(-1, *part.shape[2:]))))
+        found[rows] = values.reshape(-1, *found.shape[1:])
         forget(features)
-    return found
+    return found.reshape(pictures * views, -1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
 from thaw.core.threads import in_threads
-from thaw.features import cache
+from thaw.features import cache, stores
 from thaw.files.arrays import forget
 from thaw.files.serialize import atomic
 from thaw.networks import backbones
@@ -54,7 +54,7 @@ def raised(
     if end == start or not pays(epochs, cached):
         return start, cached
     part = keras.Model(base.layers[start].output, base.layers[end].output)
-    inputs = [features / "features.json", *(features / f"{name}_boundary.npy" for name in NAMES)]
+    inputs = [features / "features.json", *(cache.path(features, f"{n}_boundary") for n in NAMES)]
     folder = out / checkpoints.key(f"raised to {end}: {facts}", part, inputs)[:16]
     shape = base.layers[end].output.shape[1:]
     name = f"{base.layers[end].name} (index {end})"
@@ -134,10 +134,15 @@ def _write(part: keras.Model, cached: dict[str, Maps], folder: Path) -> None:
             return content
 
         shape = (*maps.shape[:2], *session.get_outputs()[0].shape[1:])
+        numbers = np.arange(len(maps))
+        order = [row for rows in stores.in_turn(maps, 64) for row in numbers[rows].tolist()]
         with atomic(folder / f"{name}.npy") as path, path.open("wb") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for content in track(in_threads(compute, range(len(maps))), f"raise {name}", len(maps)):
+            begin = file.tell()
+            found = track(in_threads(compute, order), f"raise {name}", len(maps))
+            for row, content in zip(order, found, strict=True):
+                file.seek(begin + row * len(content))
                 file.write(content)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from thaw.core.threads import in_threads
 from thaw.files.arrays import forget
-from thaw.pictures import augmentation, decoding
+from thaw.pictures import augmentation, decoding, sessions
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -46,17 +46,17 @@ class Soft:
 class Blocks:
     """Pictures that lie in parts, of which some are open at a time."""
 
-    each: int  # pictures in a part
+    part: Callable[[Numbers], Numbers]  # from pictures to the parts that they lie in
     window: int  # parts that are open at a time
     expect: Callable[[list[int]], None]  # is told the order of parts
 
     def order(self, drawn: Numbers, generator: np.random.Generator) -> Numbers:
-        """The same pictures, those of as many random parts as are open mixed, then the next.
+        """The same pictures: those of as many random parts as are open, mixed, then the next.
 
-        Within them they keep the order in which they were drawn; where all parts can be open, all
-        do.
+        Those of these parts keep the order in which they were drawn; where all parts can be open,
+        all do.
         """
-        parts = drawn // self.each
+        parts = self.part(drawn)
         mixed = generator.permutation(np.unique(parts))
         self.expect(mixed.tolist())
         if len(mixed) <= self.window:
@@ -216,6 +216,8 @@ def from_pictures(
 ) -> Reader:
     """Read batches of pictures, or of what frozen layers compute for them, in threads.
 
+    A GPU gets the pictures of a batch together.
+
     Args:
         pixels: from a picture's number and its view's to (S, S, 3).
         names: of the inputs of the model that the batches are for.
@@ -233,6 +235,9 @@ def from_pictures(
 
     def read(rows: Numbers, turns: Numbers) -> dict[str, Array]:
         pairs = zip(rows.tolist(), turns.tolist(), strict=True)
+        if frozen is not None and sessions.on_gpu(frozen):
+            stacked = np.stack([*in_threads(lambda pair: pixels(*pair), pairs)])
+            return dict(zip(names, sessions.run(frozen, stacked), strict=True))
         parts = zip(*in_threads(work, pairs), strict=True)
         return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
 

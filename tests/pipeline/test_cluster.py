@@ -1,0 +1,253 @@
+"""A cluster of three nodes on this machine: real processes of Ray, which are killed."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import works
+from places import ROOT, SRC
+from repository import Finished
+from thaw.core import cluster, engines
+from thaw.core.errors import ThawError
+from thaw.features import extraction
+from thaw.pictures.decoding import BadImageError
+from works import Kills, Raises, Squares
+
+ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray isn't installed here")
+cloudpickle = pytest.importorskip("ray.cloudpickle")
+
+pytestmark = pytest.mark.timeout(300)
+CORES = 2  # of each node but the first, which has one
+STORE = 80_000_000
+# A node is held to be gone after two seconds, not thirty.
+SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
+SOON |= {"health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
+
+
+@dataclass
+class Nodes:
+    """A cluster, and the folder that all its processes name on their command lines."""
+
+    cluster: Any
+    folder: str
+
+    def add(self) -> Any:
+        return self.cluster.add_node(num_cpus=CORES, object_store_memory=STORE)
+
+    def kill(self, node: Any) -> None:
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+def processes(folder: str) -> list[psutil.Process]:
+    """All that name the folder: Ray's own."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(folder in word for word in process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def until(so: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """Three, and this process as their driver."""
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: a socket's name has 107 bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        head = {"num_cpus": 1, "object_store_memory": STORE, "_system_config": SOON}
+        running = ray_cluster.Cluster(
+            initialize_head=True, head_node_args=head | {"include_dashboard": False}
+        )
+        made = Nodes(running, folder)
+        made.add()
+        made.add()
+        patch.setenv(cluster.ADDRESS, running.address)
+        patch.setattr(cluster, "_ray", None)
+        cloudpickle.register_pickle_by_value(works)  # nodes know the repository's `src` alone
+        try:
+            yield made
+        finally:
+            if cluster._ray:
+                cluster._ray.shutdown()
+            running.shutdown()
+            for process in processes(folder):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def here(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, and `engine: ray`."""
+    (tmp_path / "pids").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster, "UNFINISHED", tmp_path / "notes")
+    monkeypatch.setattr(engines, "_engine", "ray")
+    assert nodes
+    return tmp_path
+
+
+@pytest.mark.parametrize(("at_once", "processes"), [(20, 1), (10, 2), (2, 5)])
+def test_any_number_of_processes_gives_the_same_in_order(
+    here: Path, at_once: int, processes: int
+) -> None:
+    """Parts of even numbers come late."""
+    (here / "slow").touch()
+    found = list(engines.spread(Squares(here / "pids"), range(20), at_once))
+    assert found == [item * item for item in range(20)]
+    assert len([*(here / "pids").iterdir()]) == processes
+    assert [*(here / cluster.UNFINISHED).glob("*")] == []
+
+
+@pytest.mark.usefixtures("here")
+def test_what_work_raises_comes_unchanged_and_in_its_turn() -> None:
+    found = engines.spread(Raises(7), range(12), 6)
+    assert [next(found) for _ in range(7)] == list(range(7))
+    with pytest.raises(BadImageError) as raised:
+        next(found)
+    again = Raises(7)._error()
+    assert (str(raised.value), vars(raised.value)) == (str(again), vars(again))
+    assert str(again).startswith("photos/7.png can't be read (not the bytes of a picture)")
+
+
+@pytest.mark.usefixtures("here")
+def test_what_it_raises_as_it_starts_does_too() -> None:
+    with pytest.raises(BadImageError, match=r"^photos/7.png can't be read"):
+        list(engines.spread(Raises(-1), range(1), 1))
+
+
+@pytest.mark.usefixtures("here")
+def test_an_error_that_cannot_travel_is_told_with_where_it_was() -> None:
+    with pytest.raises(RuntimeError, match="ValueError: odd") as raised:
+        list(engines.spread(Raises(0, picture=False), range(1), 1))
+    assert "works.py" in str(raised.value)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_kills_its_process_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    found = engines.spread(Kills(5), range(8), 4)
+    assert [next(found) for _ in range(4)] == list(range(4))
+    told = (
+        r"^photos/5\.png ended 3 processes that worked on it, one after the other; mend or remove"
+    )
+    with pytest.raises(ThawError, match=told):
+        next(found)
+    assert capfd.readouterr() == ("", "")  # Ray would print pages
+
+
+def test_killed_processes_and_a_killed_node_change_nothing(
+    here: Path, nodes: Nodes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of five processes two are killed, then a node with two; others take their places."""
+    pids, slow = here / "pids", here / "slow"
+    slow.touch()
+    found: list[int] = []
+    items = range(1000)
+    thread = threading.Thread(
+        target=lambda: found.extend(engines.spread(Squares(pids), items, at_once=2))
+    )
+    thread.start()
+    until(lambda: len([*pids.iterdir()]) == 5)
+    for pid in [*pids.iterdir()][:2]:
+        os.kill(int(pid.name), signal.SIGKILL)
+    nodes.kill(nodes.cluster.list_all_nodes()[-1])
+    until(lambda: len([*pids.iterdir()]) > 5)
+    slow.unlink()
+    thread.join(60)
+    assert found == [item * item for item in items]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_node_that_does_not_see_the_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/only/here")
+    with pytest.raises(ThawError, match=r"^node .* doesn't see /only/here; every node needs"):
+        list(engines.spread(Raises(-1), range(1), 1))
+
+
+def extract(repository: Path, out: Path, **env: str) -> subprocess.Popen[str]:
+    """Extract on a cluster in a process of its own; every picture takes a while."""
+    places = (str(SRC), str(ROOT / "tests/support"))
+    return subprocess.Popen(
+        [sys.executable, "-m", "works", str(repository), str(out)],
+        cwd=out.parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)} | env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def lines(out: Path) -> int:
+    """Of the journal of what was extracted."""
+    journal = out / ".part-train.journal"
+    return journal.read_text().count("\n") if journal.exists() else 0
+
+
+def test_extraction_whose_driver_is_killed_goes_on_in_the_same_bytes(
+    finished: Finished, nodes: Nodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extractor, paths = works.extractor(finished.repository.path)
+    extraction.extract(extractor, paths, tmp_path / "undisturbed", "train")
+    out = tmp_path / "killed"
+    with extract(finished.repository.path, out) as driver:
+        until(lambda: lines(out) > 3)
+        driver.kill()
+    ray = cluster.connect()
+    until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+    capsys.readouterr()
+    extraction.extract(extractor, paths, out, "train", scratch=out)
+    extraction.finish(out, out, ["train"])
+    assert f"of {len(paths)} pictures, which are there" in capsys.readouterr().out
+    assert nodes
+    for path in (tmp_path / "undisturbed").iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
+    finished: Finished, tmp_path: Path
+) -> None:
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    try:
+        out = tmp_path / "out"
+        more = {cluster.ADDRESS: "", "RAY_TMPDIR": folder}
+        with extract(finished.repository.path, out, **more) as driver:
+            until(lambda: lines(out) > 3 or driver.poll() is not None)
+            assert processes(folder)
+            os.killpg(driver.pid, signal.SIGINT)
+            told = driver.communicate(timeout=60)[1]
+        assert told == "error: interrupted; `dvc repro` starts this stage again\n"
+        until(lambda: not processes(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_every_stage_gives_the_same_lock(finished: Finished, nodes: Nodes, tmp_path: Path) -> None:
+    repository = finished.repository.copy(tmp_path)
+    lock = (repository.path / "dvc.lock").read_text()
+    repository.edit({"engine": "ray"})
+    assert nodes
+    repository.env |= {name: os.environ[name] for name in (cluster.ADDRESS, "RAY_TMPDIR")}
+    stages = ("split", "extract_features", "decide", "evaluate")
+    repository.dvc("repro", "--force", "--single-item", *stages)
+    assert (repository.path / "dvc.lock").read_text() == lock
