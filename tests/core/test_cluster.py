@@ -206,6 +206,23 @@ def test_processes_that_cannot_begin_are_not_started_for_ever(
     assert ray.begun == 6
 
 
+def test_a_node_whose_processes_end_as_they_begin_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter(range(15))
+    begin = cluster._Process.begin
+
+    def fails(process: cluster._Process) -> Any:
+        if next(left, None) is not None:
+            raise RayActorError("The actor died")
+        return begin(process)
+
+    monkeypatch.setattr(cluster._Process, "begin", fails)
+    ray = FakeRay(20)
+    run(monkeypatch, ray)
+    assert ray.begun == 20 + 15
+
+
 def test_without_any_process_it_says_that_it_waits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

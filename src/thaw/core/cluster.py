@@ -153,6 +153,7 @@ class _Team:
         self._ready: list[_Worker] = []
         self._running: dict[Any, tuple[int, _Worker]] = {}  # by the promise of a part
         self._deaths: Counter[str] = Counter()  # by what was worked on
+        self._wanted = 0  # processes
         self._unknown = 0  # deaths in a row of processes that never began
         self._fewer = 0  # processes that memory has no room for
         self._alone = 0  # times in a row that it had none for the only one
@@ -215,9 +216,13 @@ class _Team:
     def close(self) -> None:
         """End all processes."""
         for worker in [*self._starting.values(), *self._ready]:
-            with suppress(Exception):
-                self._ray.kill(worker.process)
+            self._end(worker)
         shutil.rmtree(self._notes, ignore_errors=True)
+
+    def _end(self, worker: _Worker) -> None:
+        """End a process, also one that only can't be reached any more."""
+        with suppress(Exception):
+            self._ray.kill(worker.process)
 
     def _look(self) -> None:
         """As many processes as the cluster has cores, and no more than there are parts."""
@@ -230,7 +235,8 @@ class _Team:
         cores = int(self._ray.cluster_resources().get("CPU", 0))
         there = len(self._ready) + len(self._starting)
         parts = -(-len(self._items) // self._at_once)
-        for _ in range(min(max(1, cores - self._fewer), parts) - there):
+        self._wanted = min(max(1, cores - self._fewer), parts)
+        for _ in range(self._wanted - there):
             note = self._notes / f"{self._born}"
             self._born += 1
             words = (self._work, self._root, str(note))
@@ -258,9 +264,10 @@ class _Team:
             self._memory_ran_out("")
             return
         except self._ray.exceptions.RayError as error:
+            self._end(worker)
             self._unknown += 1
             self._looked = 0.0
-            if self._unknown >= 2 * TRIES:
+            if self._unknown >= 2 * max(TRIES, self._wanted):  # a node's may all end at once
                 lines = str(error).strip().splitlines()
                 raise ThawError(
                     f"no process of the cluster can begin ({one_line(lines[-1])}); every node "
@@ -268,6 +275,7 @@ class _Team:
                 ) from None
             return
         if raised:
+            self._end(worker)
             raise raised.error
         self._unknown = 0
         self._ready.append(worker)
@@ -278,8 +286,7 @@ class _Team:
         Raises:
             ThawError: when what it worked on ended others too.
         """
-        with suppress(Exception):  # one that can't be reached may still be there
-            self._ray.kill(worker.process)
+        self._end(worker)
         self._running = {
             promise: having for promise, having in self._running.items() if having[1] is not worker
         }
