@@ -43,7 +43,7 @@ from thaw.core.errors import ThawError, shortlist, some
 from thaw.core.params import Params, plain
 from thaw.core.progress import Lines
 from thaw.evaluation import deciding, differences
-from thaw.features import cache
+from thaw.features import cache, stores
 from thaw.features.extraction import Extractor, extract
 from thaw.files import tables
 from thaw.files.serialize import atomic
@@ -142,6 +142,18 @@ def check(now: Revision, params: Params, given: argparse.Namespace) -> cache.Fac
         raise ThawError(
             "params.yaml: head.epochs: 0: the head isn't trained by itself; add --fine-tune "
             "(FINE_TUNE=1), or set it"
+        )
+    bottleneck, boundary = (
+        [cache.read(workspace.FEATURES, f"{name}_{kind}") for name in ("train", "validation")]
+        for kind in ("bottleneck", "boundary")
+    )
+    read = boundary if given.fine_tune else []
+    if sum(part.nbytes for part in bottleneck) > IN_MEMORY:
+        read = [*read, *bottleneck]
+    if any(isinstance(part, stores.Parts) and part.scattered for part in read):
+        raise ThawError(
+            f"params.yaml: cache.store: {params.cache.store}: folds read pictures in any order, "
+            "which would fetch most parts for each batch; set a folder, or null"
         )
     return cache.read_facts(workspace.FEATURES)
 

@@ -202,14 +202,14 @@ def test_all_cached_views_are_fitted(two: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_whole_maps_and_live_views_and_every_block(two: Run) -> None:
-    full = {"layer": "conv_pw_1_relu", "bottleneck": "full"}
+    full = {"layer": "conv_pw_1_relu", "bottleneck": "full", "store": None}
     flat = head(two, "logistic", pooling="flatten")
     two.stages("freeze", "extract_features", "train_head", cache=full, head=flat)
     labels, logits, _ = predictions(two, "head")
     assert two.metrics("head")["validation_loss"] == pytest.approx(
         loss_and_accuracy(labels, logits)[0], abs=5e-3
     )
-    pixels = {"layer": "pixels", "bottleneck": "blocks"}
+    pixels = {"layer": "pixels", "bottleneck": "blocks", "store": None}
     svm = head(two, "svm")
     two.stages("freeze", "extract_features", "train_head", "fine_tune", cache=pixels, head=svm)
     assert epochs(two, "model") == ["2", "3"]

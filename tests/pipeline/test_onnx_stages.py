@@ -78,7 +78,7 @@ def test_there_are_no_heat_maps(run: Run) -> None:
 
 def test_views_drawn_anew(run: Run) -> None:
     """`cache.layer: pixels` runs the file's network in every epoch."""
-    cache = {"layer": "pixels", "bottleneck": "full"}
+    cache = {"layer": "pixels", "bottleneck": "full", "store": None}
     run.stages("freeze", "extract_features", "train_head", cache=cache)
     assert np.isfinite(run.losses("head")).all()
 

@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return made
 
 
-PIXELS = {"layer": "pixels", "bottleneck": "pooled"}
+PIXELS = {"layer": "pixels", "bottleneck": "pooled", "store": None}
 FEATURES_ON = ("freeze", "extract_features", "train_head", "fine_tune")
 
 
@@ -57,7 +57,7 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
     The views are the cache's whatever the seed of training.
     """
     how = {"seed": 2, "select": "last"}
-    low = {"layer": "conv_pw_1_relu", "bottleneck": "pooled"}
+    low = {"layer": "conv_pw_1_relu", "bottleneck": "pooled", "store": None}
     printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="conv_pw_2", **how)
     assert "slower" not in printed
     from_cache, counts = run.losses("model"), run.metrics("model")
@@ -364,7 +364,7 @@ def test_without_any_epochs_and_layers_nothing_would_be_trained(scratch: Run) ->
 
 
 def test_where_nothing_below_can_be_cached_no_lower_cache_layer_is_named(scratch: Run) -> None:
-    layer = {"layer": "block1_pool", "bottleneck": "pooled"}
+    layer = {"layer": "block1_pool", "bottleneck": "pooled", "store": None}
     short = scratch.params["fine_tune"] | {"epochs": 1}
     printed = scratch.stages(*FEATURES_ON, cache=layer, fine_tune=short, fine_tune_at=1)
     assert "slower; cache.layer: pixels spares the decoding" in printed

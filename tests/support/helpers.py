@@ -14,6 +14,9 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper, save
 from PIL import Image
 
+from thaw.features import stores
+from thaw.files.arrays import as_npy
+
 
 def pixels(seed: int = 0, width: int = 12, height: int = 12) -> np.ndarray:
     """(height, width, 3) uint8 noise: no two seeds, and no two of its symmetries, look the same."""
@@ -231,3 +234,13 @@ def catalogue(folder: Path, entries: Mapping[str, object]) -> Path:
     for name, entry in entries.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
     return folder
+
+
+def in_parts(path: Path, store: Path, each: int = 4, spread: bool = True) -> None:
+    """Put an array of the cache into a store, in place of its file."""
+    array = np.load(path)
+    layout = stores.Layout(len(array), each, spread)
+    kept = stores.opened(str(store))
+    names = [kept.put(as_npy(array[list(layout.of(part))])) for part in range(layout.parts)]
+    stores.write(path.with_suffix(".json"), str(store), names, layout, array[0])
+    path.unlink()

@@ -6,14 +6,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from helpers import picture
+from helpers import in_parts, picture
 from runs import mobilenet
-from thaw.features import cache, extraction
+from thaw.core.errors import ThawError
+from thaw.features import cache, extraction, stores
+from thaw.files import serialize
 from thaw.networks import backbones, freezing, onnx_export
 from thaw.pictures.augmentation import Augmentation
 from thaw.training import batches, classifiers, heads, loop, raising
@@ -261,3 +264,25 @@ def test_not_through_what_drops_while_training() -> None:
         mode: base.layers[raising.layer(base, 1, training_mode=mode)].name for mode in (True, False)
     }
     assert found == {True: "below", False: "above"}
+
+
+def test_it_is_raised_from_parts_too(made: Made) -> None:
+    _, expected = raised(made)
+    expected = {name: np.array(maps) for name, maps in expected.items()}
+    for path in [*made.features.glob("*_bo*.npy")]:
+        in_parts(path, made.features.parent / "store")
+    assert isinstance(cache.read(made.features, "train_boundary"), stores.Parts)
+    layer, found = raised(made)
+    assert layer == HIGH
+    for name, maps in found.items():
+        np.testing.assert_array_equal(maps, expected[name])
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serialize.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**4))
+    with pytest.raises(
+        ThawError, match=f"^the cache, raised .* free disk .* cache.layer: {HIGH}, "
+    ):
+        raised(made)

@@ -23,6 +23,7 @@ from thaw.features import stores
 from thaw.features.cache import FLOAT16_MAX, Facts
 from thaw.features.journal import Journal
 from thaw.files.arrays import as_npy
+from thaw.files.serialize import refuse_full
 from thaw.pictures import augmentation, decoding, sessions
 
 KINDS = ("boundary", "bottleneck")
@@ -432,14 +433,11 @@ def _header(path: Path) -> int:
 
 
 def _refuse_full(folder: Path, needed: int) -> None:
-    """Refuse what the disk has no room for, before the work and not after."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ThawError(
-            f"the cache needs {needed / 1e9:,.1f} GB in {folder}, and {free / 1e9:,.1f} GB are "
-            "free; free disk space, or set fewer augment.views, a smaller image_size or a higher "
-            "cache.layer in params.yaml, or a cache.store with more room"
-        )
+    remedy = (
+        "set fewer augment.views, a smaller image_size, a higher cache.layer or a cache.store with "
+        "more room in params.yaml"
+    )
+    refuse_full(folder, needed, "the cache", remedy)
 
 
 def _refuse_full_store(store: stores.Folder, needed: int) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,20 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def refuse_full(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Refuse what the disk has no room for, before the work and not after.
+
+    Raises:
+        ThawError: when fewer bytes are free; it says what needs them, and what would help.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ThawError(
+            f"{what} needs {needed / 1e9:,.1f} GB in {folder}, and {free / 1e9:,.1f} GB are free; "
+            f"free disk space, or {remedy}"
+        )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

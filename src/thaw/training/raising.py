@@ -18,7 +18,7 @@ from thaw.core.progress import track
 from thaw.core.threads import in_threads
 from thaw.features import cache, stores
 from thaw.files.arrays import forget
-from thaw.files.serialize import atomic
+from thaw.files.serialize import atomic, refuse_full
 from thaw.networks import backbones
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
@@ -68,6 +68,9 @@ def raised(
         for other in out.iterdir():
             if other.is_dir() and other != folder:
                 shutil.rmtree(other)
+        needed = 2 * math.prod(shape) * sum(math.prod(maps.shape[:2]) for maps in cached.values())
+        remedy = f"set cache.layer: {base.layers[end].name}, which leaves nothing to raise"
+        refuse_full(out, needed, "the cache, raised for fine_tune_at,", remedy)
         print(f"raises the cache to {name}, so that the frozen layers below it run once")
         try:
             _write(part, cached, folder)
