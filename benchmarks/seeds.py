@@ -12,6 +12,9 @@ compare the fine-tuned model with the head's on the same pictures.
 All runs in a temporary folder, downloads included, and gives what the pipeline gives. Features are
 computed once a split, or once altogether where all views of a picture are cached. Writes
 benchmarks/results/seeds.json and .md (or --name).
+
+One run at a time, on this machine, since the table gives the minutes of each. On a cluster, seeds
+are runs of a sweep: `make sweep SET="seed=1,2,3,4,5" TEST=1`, with `engine: ray`.
 """
 
 import argparse

@@ -511,13 +511,13 @@ def every(given: argparse.Namespace, folder: Path) -> dict[tuple[int, int], Path
     }
 
 
-def on_nodes(of: Material, given: argparse.Namespace, folder: Path) -> None:
+def on_nodes(params: Params, given: argparse.Namespace, folder: Path) -> None:
     """Train the folds that aren't there side by side on a cluster, each in a process of its own.
 
     Raises:
         ThawError: when one fails, or is killed again and again.
     """
-    where = places.find(None, of.params.cores or of.params.threads)
+    where = places.find(None, params.cores or params.threads)
     words = (sys.executable, "src", "folds", f"--k={given.k}", f"--repeats={given.repeats}")
 
     def train(path: Path) -> str:
@@ -621,7 +621,7 @@ def main() -> None:
     of = material(params, facts, views)
     # A fold's head takes seconds to train, no longer than a process to begin.
     if given.fine_tune and not given.only and engines.current() == "ray":
-        on_nodes(of, given, folder)
+        on_nodes(params, given, folder)
     found = all_folds(of, given, folder)
     if given.only:
         return

@@ -187,19 +187,21 @@ def main() -> None:
         print(f"{len(names) - len(left)} of {len(names)} were run before")
     failed = run_all(left, places.find(given.jobs, cores), len(names)) if left else {}
     found = {
-        run: None if name in failed else result(name, test=given.test)
+        run.apart(varied)[0]: None if name in failed else result(name, test=given.test)
         for run, name in names.items()
     }
+    shared = runs[0].apart(varied)[1]
     rows = sweeps.judge(found)
     lines = []
     for row in rows:
         known = asdict(row)
         lines.append(["" if known[name] != known[name] else known[name] for name in COLUMNS])
     write_csv(OUT / "sweep.csv", COLUMNS, lines)
-    write_text(OUT / "sweep.md", sweeps.markdown(rows))
+    with_all = f"All with {shared}.\n\n" if shared.values else ""
+    write_text(OUT / "sweep.md", with_all + sweeps.markdown(rows))
     part = "test" if given.test else "validation"
     print(f"\nOn {part} pictures; in brackets, 95 % intervals in which a picture counts once:\n")
-    print(sweeps.text(rows))
+    print(f"{with_all}{sweeps.text(rows)}")
     print(f"\nwritten: {OUT}/sweep.md, {OUT}/sweep.csv; `make compare` has each run by itself")
     if failed:
         raise ThawError(f"{len(failed)} of {some(len(runs), 'run')} failed, as listed above")

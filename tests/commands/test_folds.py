@@ -1,14 +1,20 @@
 """`python src folds` on a small run, and how it trains a head."""
 
+import argparse
 import contextlib
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import warm
 from commands import folds as command
 from repository import Finished, Repository
+from thaw.core import places
+from thaw.core.errors import ThawError
 from thaw.files import tables
 from thaw.review import folds
 from thaw.review.revisions import WORKSPACE, opened
@@ -58,6 +64,56 @@ def test_fine_tuning_too(repository: Repository) -> None:
     result = json.loads((repository.path / folds.RESULT).read_text())
     assert folds.models(result) == ["head", "fine_tuned"]
     assert result["fine_tuning"]["mended"] >= 0
+
+
+def test_a_fold_in_a_process_of_its_own_is_the_same(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a cluster's node."""
+    (path,) = (repository.path / command.KEPT).glob("*/2-folds-1-2-fine-tuned.npz")
+    before = path.read_bytes()
+    path.unlink()
+    monkeypatch.chdir(repository.path)
+    for name, value in warm.environment(repository.env).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(places, "find", lambda *_: places.Here(1))
+    params = command.workspace.read_params()
+    given = argparse.Namespace(k=2, repeats=1, fine_tune=True)
+    command.on_nodes(params, given, path.parent)
+    assert "1 fold, one at a time\n2-folds-1-2-fine-tuned" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "runs", "sentence"),
+    [
+        (1, "a\nerror: the loss is no number", 1, "the loss is no number"),
+        (-9, "a", 3, "it was kil"),
+    ],
+)
+def test_a_fold_that_fails_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    said: str,
+    runs: int,
+    sentence: str,
+) -> None:
+    begun = []
+
+    def run(_: places.Here, words: Callable[[], list[str]], log: Path) -> places.Ended:
+        begun.append(words())
+        log.write_text(said)
+        return places.Ended(code)
+
+    monkeypatch.setattr(places.Here, "run", run)
+    monkeypatch.setattr(places, "find", lambda *_: places.Here(1))
+    given = argparse.Namespace(k=2, repeats=1, fine_tune=True)
+    (tmp_path / "2-folds-1-1-fine-tuned.npz").touch()
+    with pytest.raises(ThawError, match=rf"^2-folds-1-2-fine-tuned: {sentence}"):
+        command.on_nodes(command.workspace.read_params(), given, tmp_path)
+    assert len(begun) == runs
+    assert begun[0][3:] == ["--k=2", "--repeats=1", "--fine-tune", "--only=2-folds-1-2-fine-tuned"]
 
 
 @pytest.mark.parametrize(

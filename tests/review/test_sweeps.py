@@ -29,6 +29,10 @@ def test_every_combination_in_order() -> None:
     assert varied == ["fine_tune_at", "head.hidden", "seed"]
     assert runs[2].name("sweep", varied) == "sweep-fine_tune_at-54-hidden-_4_-seed-1"
     assert runs[2].setting == "fine_tune_at=54 head.hidden=[4] x=3"
+    told, shared = runs[2].apart(varied)
+    assert (told.setting, str(shared)) == ("fine_tune_at=54 head.hidden=[4]", "x=3")
+    (first, _), varied = sweeps.plan(["x=3", "seed=1,2"])
+    assert first.apart(varied)[0].setting == "x=3"
     (alone,), _ = sweeps.plan(["seed=1"])
     assert alone.setting == "as it is"
 

@@ -36,6 +36,13 @@ class Run:
         """Which repeat of the setting it is."""
         return told([each for each in self.values if each[0] in SEEDS])
 
+    def apart(self, varied: Sequence[str]) -> tuple["Run", "Run"]:
+        """What tells it from others, and what all share; where seeds alone are varied, no part."""
+        if not {*varied} - {*SEEDS}:
+            return self, Run(())
+        sides = [each for each in self.values if each[0] in varied]
+        return Run(tuple(sides)), Run(tuple(each for each in self.values if each not in sides))
+
     def name(self, prefix: str, varied: Sequence[str]) -> str:
         """Of the experiment: what is varied, in characters that Git takes in a name."""
         parts = [f"{key.split('.')[-1]}-{value}" for key, value in self.values if key in varied]
