@@ -21,7 +21,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -511,8 +511,10 @@ def every(given: argparse.Namespace, folder: Path) -> dict[tuple[int, int], Path
     }
 
 
-def on_nodes(params: Params, given: argparse.Namespace, folder: Path) -> None:
+def on_nodes(params: Params, given: argparse.Namespace, folder: Path) -> dict[Path, str]:
     """Train the folds that aren't there side by side on a cluster, each in a process of its own.
+
+    Returns where each was trained.
 
     Raises:
         ThawError: when one fails, or is killed again and again.
@@ -541,8 +543,11 @@ def on_nodes(params: Params, given: argparse.Namespace, folder: Path) -> None:
     with contextlib.closing(
         places.side_by_side(where, {path: partial(train, path) for path in left})
     ) as done:
+        nodes = {}
         for path, node in done:
-            print(f"{path.stem} on {node}", flush=True)
+            nodes[path] = f"on {node}"
+            print(f"{path.stem} {nodes[path]}", flush=True)
+    return nodes
 
 
 def kept(path: Path) -> dict[str, NDArray[np.float64]] | None:
@@ -553,8 +558,10 @@ def kept(path: Path) -> dict[str, NDArray[np.float64]] | None:
         return dict(found)
 
 
-def all_folds(of: Material, given: argparse.Namespace, folder: Path) -> folds.Folds:
-    """Train and predict, or read what an earlier run left."""
+def all_folds(
+    of: Material, given: argparse.Namespace, folder: Path, elsewhere: Mapping[Path, str]
+) -> folds.Folds:
+    """Train and predict, or read what an earlier run left, or this one `elsewhere`."""
     tables_of, shares = [], []
     told = Told(given.k * given.repeats * epochs(of.params, given.fine_tune))
     width = len(str(given.k))
@@ -569,7 +576,7 @@ def all_folds(of: Material, given: argparse.Namespace, folder: Path) -> folds.Fo
                 continue
             held_out, rest = np.flatnonzero(place == number), np.flatnonzero(place != number)
             found = kept(path)
-            before = "of an earlier run" if found else ""
+            before = elsewhere.get(path, "of an earlier run") if found else ""
             if found is None:
                 found = fold(of, held_out, rest, given.fine_tune, seed, told)
                 with atomic(path) as part, part.open("wb") as file:
@@ -620,9 +627,9 @@ def main() -> None:
         raise ThawError(f"--only: {given.only}: give one of {shortlist(names)}")
     of = material(params, facts, views)
     # A fold's head takes seconds to train, no longer than a process to begin.
-    if given.fine_tune and not given.only and engines.current() == "ray":
-        on_nodes(params, given, folder)
-    found = all_folds(of, given, folder)
+    clustered = given.fine_tune and not given.only and engines.current() == "ray"
+    elsewhere = on_nodes(params, given, folder) if clustered else {}
+    found = all_folds(of, given, folder, elsewhere)
     if given.only:
         return
     known = folds.judge(found, positive)

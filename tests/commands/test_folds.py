@@ -79,7 +79,7 @@ def test_a_fold_in_a_process_of_its_own_is_the_same(
     monkeypatch.setattr(places, "find", lambda *_: places.Here(1))
     params = command.workspace.read_params()
     given = argparse.Namespace(k=2, repeats=1, fine_tune=True)
-    command.on_nodes(params, given, path.parent)
+    assert command.on_nodes(params, given, path.parent) == {path: "on "}
     assert "1 fold, one at a time\n2-folds-1-2-fine-tuned" in capsys.readouterr().out
     assert path.read_bytes() == before
 

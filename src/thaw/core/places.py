@@ -111,6 +111,11 @@ def environment(cores: int) -> dict[str, str]:
     return os.environ | {CORES: str(cores)}
 
 
+def at_a_time(count: int) -> str:
+    """For people."""
+    return f"{'one' if count == 1 else count} at a time"
+
+
 class Here:
     """Places on this machine."""
 
@@ -121,7 +126,7 @@ class Here:
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def __str__(self) -> str:
-        return "one at a time" if self.at_once == 1 else f"{self.at_once} at a time"
+        return at_a_time(self.at_once)
 
     def run(self, command: Callable[[], Sequence[str]], log: Path) -> Ended:
         """As `Places` has it. All cores are divided among the runs."""
@@ -194,10 +199,10 @@ class Cluster:
         self._kind = self._ray.remote(Keeper).options(**resources)
 
     def __str__(self) -> str:
-        at_once = min(self._room, self._most or self._room)
+        count = min(self._room, self._most or self._room)
         each = some(self._cores, "core") + " and a GPU" * self._gpus
         where = some(self._count, "node")
-        return f"{at_once} at a time, {each} each, on a Ray cluster of {where}"
+        return f"{at_a_time(count)}, {each} each, on a Ray cluster of {where}"
 
     def run(self, command: Callable[[], Sequence[str]], log: Path) -> Ended:
         """As `Places` has it."""
