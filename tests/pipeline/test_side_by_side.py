@@ -26,9 +26,9 @@ ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray isn't install
 pytestmark = pytest.mark.timeout(900)
 CORES = 2  # of each node, and of each run
 NODE = {"num_cpus": CORES, "object_store_memory": 80_000_000}
-# A node is held to be gone after two seconds, not thirty.
+# A node is held to be gone after some seconds, not thirty; after fewer, a busy machine loses some.
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
-SOON |= {"health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
+SOON |= {"health_check_failure_threshold": 5, "health_check_timeout_ms": 2000}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def nodes() -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def until(so: Callable[[], object], seconds: float = 60) -> None:
+def until(so: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not so():
         assert time.monotonic() < end
@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_is_told_and_the_other_goes_on(
         assert not any(map(gone, two.noted(1 - killed)[:2]))
     finally:
         where.close()
-    assert two.ended[1 - killed].result(60).code < 0
+    assert two.ended[1 - killed].result(120).code < 0
     until(lambda: all(map(gone, two.noted(1 - killed)[:2])))
     if what == "node":
         nodes.add_node(**NODE)
