@@ -12,7 +12,7 @@ from thaw.features import cache
 from thaw.networks import backbones, extractors
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.training import batches, checkpoints, classifiers, loop, raising, saving
+from thaw.training import batches, checkpoints, classifiers, devices, loop, raising, saving
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
@@ -31,12 +31,24 @@ def main() -> None:
     params = workspace.read_params()
     facts = cache.read_facts(workspace.FEATURES)
     loop.prepare(params.seed, params.threads)
-    classifier = saving.load(workspace.MODELS / "head.keras")
     if params.fine_tune_at is None:
+        classifier = saving.load(workspace.MODELS / "head.keras")
         print("fine_tune_at is null: feature extraction only, the head's model is the result")
         extractor = extractors.load(workspace.WEIGHTS) if facts.foreign else None
         RESULTS.write(classifier, facts, params.average_views, loop.NOTHING, extractor)
         return
+    with devices.shared():
+        classifier = saving.load(workspace.MODELS / "head.keras")
+        fitted, checkpoint = fit(params, facts, classifier)
+    print(verdict(params.select, fitted))
+    RESULTS.write(classifier, facts, params.average_views, fitted)
+    checkpoint.remove()
+
+
+def fit(
+    params: Params, facts: cache.Facts, classifier: keras.Model
+) -> tuple[loop.Fitted, Checkpoint]:
+    """Train the layers above the frozen ones, and what it may be continued from."""
     inputs = [workspace.FEATURES, workspace.IMAGES, workspace.SPLIT]
     ready = to_train(params, facts, classifier)
     key = checkpoints.key(f"model {settings(params)}", classifier, inputs)
@@ -54,9 +66,7 @@ def main() -> None:
         from_start=head_epochs(params) > 0,
         steps=ready.steps,
     )
-    print(verdict(params.select, fitted))
-    RESULTS.write(classifier, facts, params.average_views, fitted)
-    checkpoint.remove()
+    return fitted, checkpoint
 
 
 @dataclass(frozen=True)

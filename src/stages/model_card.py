@@ -102,13 +102,14 @@ def deciding(how: dict[str, Any]) -> str:
 def trained(select: str) -> str:
     head, model = (workspace.read_json(workspace.METRICS / f"{n}.json") for n in ("head", "model"))
     last = model if model["taken"] else head
+    gpus = f" It was trained on {code(last['gpus'])}." if "gpus" in last else ""
     by = "the last" if select == "last" else f"the best on validation, by {select}"
     return (
         f"Epochs: {head['epochs']} of the head alone, of which {head['taken']} was taken, then "
         f"{model['epochs']} of fine-tuning, of which {model['taken'] or 'none'} was taken ({by}). "
         f"{last['trainable_parameters']:,} of {last['parameters']:,} numbers of the model were "
         f"trained at the end; validation accuracy of one view then: "
-        f"{last['validation_accuracy']:.1%}."
+        f"{last['validation_accuracy']:.1%}.{gpus}"
     )
 
 

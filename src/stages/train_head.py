@@ -16,7 +16,7 @@ from thaw.features import cache
 from thaw.networks import backbones, extractors, freezing, scratch
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.training import batches, checkpoints, classifiers, heads, loop
+from thaw.training import batches, checkpoints, classifiers, devices, heads, loop
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
@@ -36,19 +36,22 @@ def main() -> None:
     params = workspace.read_params()
     facts = cache.read_facts(workspace.FEATURES)
     loop.prepare(params.seed, params.threads)
-    head = layers(params, facts)
     checkpoint = None
     noted = {}
-    if params.head.classifier != "dense":
-        select = heads.selector(params.head.pooling, facts.bottleneck)
-        fitted, noted["C"] = fit_linear(
-            params, facts.classes, head, select, read("train"), read("validation")
-        )
-    elif params.head.epochs:
-        fitted, checkpoint = fit(params, facts, head)
-    else:
-        print("head.epochs is 0: the head keeps its first weights, for stage fine_tune to train")
-        fitted = loop.NOTHING
+    with devices.shared():
+        head = layers(params, facts)
+        if params.head.classifier != "dense":
+            select = heads.selector(params.head.pooling, facts.bottleneck)
+            fitted, noted["C"] = fit_linear(
+                params, facts.classes, head, select, read("train"), read("validation")
+            )
+        elif params.head.epochs:
+            fitted, checkpoint = fit(params, facts, head)
+        else:
+            print(
+                "head.epochs is 0: the head keeps its first weights, for stage fine_tune to train"
+            )
+            fitted = loop.NOTHING
     extractor = None
     if facts.foreign:
         extractor = extractors.load(workspace.WEIGHTS)

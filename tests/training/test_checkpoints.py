@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from thaw.core import environment, gpus
 from thaw.networks import backbones, scratch
 from thaw.training import checkpoints, choosing, classifiers, heads, loop, views
 from thaw.training.views import Views
@@ -185,7 +186,9 @@ def test_the_key_follows_all_that_a_result_depends_on(
     keys.append(key())
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     keys.append(key())
-    monkeypatch.setattr(checkpoints, "version", lambda name: f"{name} of tomorrow")
+    monkeypatch.setattr(gpus, "names", lambda: ("NVIDIA T4",))
+    keys.append(key())
+    monkeypatch.setattr(environment, "version", lambda name: f"{name} of tomorrow")
     keys.append(key())
     monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "thaw/checkpoints.py"))
     keys.append(key())  # other code

@@ -67,6 +67,24 @@ def takes_training(layer: keras.Operation) -> bool:
     return bool(_door(layer, "_call_has_training_arg", "keras"))
 
 
+def build_for_several_devices(model: keras.Model, batch: Any) -> None:
+    """Build the loss and the metrics of a compiled model that several devices train.
+
+    Keras does it by the mean over the devices' parts of a batch, which fails where one has more
+    pictures than another.
+    """
+    _door(model, "_symbolic_build", "keras")(data_batch=batch)
+    own = "_maybe_symbolic_build"
+    _door(model, own, "keras")
+    setattr(model, own, lambda **_: None)
+
+
+def variable_key(optimizer: keras.optimizers.Optimizer, variable: Any) -> str:
+    """What an optimizer knows a variable by, and each device's copy of it."""
+    found: str = _door(optimizer, "_var_key", "keras")(variable)
+    return found
+
+
 def slots(optimizer: keras.Optimizer, kind: str, variable: Any) -> Any:
     """What an optimizer keeps beside a trained variable, such as Adam's `momentums`.
 

@@ -2,6 +2,7 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from thaw.training import devices
 from thaw.training.views import Views
 
 LOWER = ("loss",)  # is better; of the others, higher is
@@ -47,7 +49,7 @@ class Best(keras.callbacks.Callback):
 
     def look_at_start(self, model: keras.Model) -> None:
         """Let the weights before the first epoch be what an epoch has to beat."""
-        found = model.evaluate(self._validation, verbose=0, return_dict=True)
+        found = model.evaluate(self._validation.feed(), verbose=0, return_dict=True)
         self.start = {name: float(found[name]) for name in ("loss", "accuracy")}
         self._weights = _values(model)
         if self._how.select != "last":
@@ -113,7 +115,10 @@ class Best(keras.callbacks.Callback):
 def outputs(model: keras.Model, pictures: Views) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What a model gives for each picture, (N, 1 or classes), and its class, (N,)."""
     batches = (pictures[number] for number in range(len(pictures)))
-    pairs = [(model.predict_on_batch(inputs), _classes(targets)) for inputs, targets, _ in batches]
+    predict = model.predict_on_batch
+    if devices.count() > 1:  # which would each predict the whole batch
+        predict = functools.partial(model, training=False)
+    pairs = [(np.asarray(predict(inputs)), _classes(targets)) for inputs, targets, _ in batches]
     logits, classes = (np.concatenate(each) for each in zip(*pairs, strict=True))
     return logits.astype(np.float64), classes
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from thaw.core import progress
 from thaw.networks import private
+from thaw.training import devices
 from thaw.training.checkpoints import Checkpoint, History
 from thaw.training.choosing import LAST, Best, Selection
 from thaw.training.views import Views
@@ -116,6 +117,7 @@ def prepare(seed: int, threads: int) -> None:
     keras.utils.set_random_seed(seed)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    devices.check()
     if tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
 
@@ -157,6 +159,8 @@ def fit(
         A row an epoch, the columns of `HISTORY`, and which was taken.
     """
     compile_model(model, how, len(train), steps, soft=train.soft)
+    if devices.count() > 1:
+        private.build_for_several_devices(model, train[0])
     best = Best(selection, validation)
     if from_start:
         with validation.own_errors():
@@ -181,15 +185,18 @@ def fit(
         callbacks.append(keras.callbacks.SwapEMAWeights())
     if checkpoint:
         callbacks.append(checkpoint)
+    if devices.count() > 1:
+        train.on_epoch_end()  # as Keras does before the first epoch of batches that it knows
+        callbacks.append(_Drawn(train))
     callbacks.append(_Watched(lambda later: show(so_far(later))))
     if not sys.stdout.isatty():
         callbacks.append(_Lines())
     later: History = {}
     if finished < how.epochs and not best.exhausted:
-        with train.own_errors(), validation.own_errors():
+        with train.own_errors(), validation.own_errors(), devices.synchronized(model):
             later = model.fit(
-                train,
-                validation_data=validation,
+                train.feed(),
+                validation_data=validation.feed(),
                 epochs=how.epochs,
                 initial_epoch=finished,
                 shuffle=False,
@@ -216,6 +223,17 @@ def _rows(history: History, first_epoch: int) -> Rows:
         (first_epoch + number, *map(float, values))
         for number, values in enumerate(zip(*columns, strict=True), start=1)
     ]
+
+
+class _Drawn(keras.callbacks.Callback):
+    """Draws the next epoch's order where Keras doesn't know whose batches it reads."""
+
+    def __init__(self, train: Views) -> None:
+        super().__init__()
+        self._train = train
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        self._train.on_epoch_end()
 
 
 class _Watched(keras.callbacks.Callback):
@@ -280,12 +298,17 @@ def optimizer_of(how: Optimization, steps: Steps = ()) -> keras.optimizers.Optim
         config["weight_decay"] = how.weight_decay
     if how.optimizer in ("rmsprop", "sgd"):
         config["momentum"] = how.momentum
-    if how.clip is not None:
+    several = devices.count() > 1
+    if how.clip is not None and not several:
         config["global_clipnorm"] = how.clip
     if how.ema:
         config |= {"use_ema": True, "ema_momentum": how.ema}
     kind = KINDS[how.optimizer]
-    made: keras.optimizers.Optimizer = (_by_variable(kind, how, steps) if steps else kind)(**config)
+    if steps:
+        kind = _by_variable(kind, how, steps)
+    if how.clip is not None and several:
+        kind = devices.clipped(kind, how.clip)
+    made: keras.optimizers.Optimizer = kind(**config)
     return made
 
 
@@ -293,14 +316,16 @@ def _by_variable(
     kind: type[keras.optimizers.Optimizer], how: Optimization, steps: Steps
 ) -> type[keras.optimizers.Optimizer]:
     """An optimizer whose steps differ by variable."""
-    known = {step.variable.value.ref(): step for step in steps}
+    known: dict[str, Step] = {}
     decay = how.weight_decay if how.optimizer == "adamw" else 0.0
 
     class ByVariable(kind):
         def update_step(
             self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
         ) -> None:
-            step = known.get(variable.ref())
+            if not known:
+                known.update({private.variable_key(self, each.variable): each for each in steps})
+            step = known.get(private.variable_key(self, variable))
             rate = learning_rate * (step.rate if step else 1.0)
             if decay:
                 variable.assign_sub(variable * (rate * decay))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import keras
 
+from thaw.core import gpus
 from thaw.core.errors import ThawError
 from thaw.features import cache
 from thaw.files.serialize import write_bytes, write_csv, write_json
 from thaw.networks import extractors
 from thaw.networks.onnx_export import to_onnx
-from thaw.training import classifiers, loop, saving
+from thaw.training import classifiers, devices, loop, saving
 
 IDENTITY = (0, False, False)
 
@@ -29,7 +30,7 @@ class Results:
     facts: Path  # figures of the epoch that was taken, and numbers of the model
     group: str  # of params.yaml, which holds its learning rate
 
-    def show(self, fitted: loop.Fitted, **more: float) -> None:
+    def show(self, fitted: loop.Fitted, **more: float | str) -> None:
         """Write `history` and `facts` as far as a training is, for who watches.
 
         Args:
@@ -92,6 +93,7 @@ class Results:
             parameters += extractors.parameters(extractor)
         trainable = sum(weight.shape.num_elements() for weight in classifier.trainable_weights)
         variables = len(classifier.trainable_weights)
+        trained_on = {"gpus": gpus.described()} if devices.those() else {}
         self.show(
             fitted,
             **more,
@@ -99,5 +101,6 @@ class Results:
             parameters=parameters,
             trainable_parameters=trainable,
             trainable_variables=variables,
+            **trained_on,
         )
         print(f"{trainable:,} of {parameters:,} parameters trainable, in {variables} variables")

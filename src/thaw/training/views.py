@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from thaw.core.threads import in_threads
 from thaw.files.arrays import forget
 from thaw.pictures import augmentation, decoding, sessions
+from thaw.training import devices
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -133,6 +134,12 @@ class Views(keras.utils.PyDataset):
         if self._blocks:
             self._order = self._blocks.order(self._order, generator)
         self._turn = (first[self._order] + epoch + again) % self._views
+
+    def feed(self) -> Any:
+        """What Keras is to read: these batches, or where several devices share each, a stream."""
+        if devices.count() == 1:
+            return self
+        return devices.stream(self, trains=self._seed is not None)
 
     @property
     def soft(self) -> bool:
