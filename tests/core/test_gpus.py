@@ -1,11 +1,14 @@
 """`thaw.core.gpus`: what CUDA's driver tells, which is not here; a stand-in has its functions."""
 
 import ctypes
-from collections.abc import Iterator
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from thaw.core import gpus
+from thaw.core import cluster, engines, gpus
 
 NO_DEVICE = 100
 
@@ -65,3 +68,21 @@ def test_there_are_none_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert gpus.names() == ()
     assert gpus.described() == ""
+
+
+class Visible:
+    """Work that tells which GPUs a process may see when it opens what it needs."""
+
+    def start(self) -> Callable[[str], str]:
+        seen = os.environ["CUDA_VISIBLE_DEVICES"]
+        return lambda _: seen
+
+
+def test_processes_of_a_cluster_see_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(engines, "at", engines.at)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pickle, "loads", lambda _: Visible())
+    process = cluster._Process(b"", str(tmp_path), str(tmp_path / "note"))
+    assert process.begin() is None
+    assert process.do(["a picture"]) == ["-1"]

@@ -92,6 +92,7 @@ class _Process:
 
     def begin(self) -> _Raised | None:
         """Open what all items need; what that raises."""
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Ray may show GPUs; every node computes alike
         try:
             for seen in (self._root, str(Path(self._path).parent)):
                 if not Path(seen).is_dir():
