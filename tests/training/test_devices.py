@@ -62,6 +62,7 @@ print("found", json.dumps(found))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_several_devices_train_what_one_does(tmp_path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BOTH, str(tmp_path)],
@@ -69,7 +70,7 @@ def test_several_devices_train_what_one_does(tmp_path) -> None:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=240,
+        timeout=500,
     )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("found ")]
     one, two = json.loads(line.removeprefix("found "))
