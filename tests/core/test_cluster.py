@@ -22,7 +22,7 @@ class RayError(Exception):
 
 
 class RayActorError(RayError):
-    pass
+    actor_init_failed = False
 
 
 class OutOfMemoryError(RayError):
@@ -191,11 +191,14 @@ def test_what_ends_processes_is_told_by_its_part_where_nothing_names_it(
         run(monkeypatch, ray)
 
 
+@pytest.mark.parametrize(("failed", "tries"), [(True, 6), (False, 30)])  # else it was killed
 def test_processes_that_cannot_begin_are_not_started_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
+    failed: bool, tries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> None:
-        raise RayActorError("The actor died\nModuleNotFoundError: No module named 'thaw'")
+        error = RayActorError("The actor died\nModuleNotFoundError: No module named 'thaw'")
+        error.actor_init_failed = failed
+        raise error
 
     ray = FakeRay(2)
     monkeypatch.setattr(cluster._Process, "begin", fails)
@@ -203,7 +206,7 @@ def test_processes_that_cannot_begin_are_not_started_for_ever(
         ThawError, match=r"^no process of the cluster can begin \(ModuleNotFoundError: No module"
     ):
         run(monkeypatch, ray)
-    assert ray.begun == 6
+    assert ray.begun == tries
 
 
 def test_a_node_whose_processes_end_as_they_begin_does_not_end_the_run(

@@ -268,7 +268,9 @@ class _Team:
             self._end(worker)
             self._unknown += 1
             self._looked = 0.0
-            if self._unknown >= 2 * max(TRIES, self._wanted):  # a node's may all end at once
+            # Killed ones say nothing of the others; and a node's may all end at once.
+            tries = 2 if getattr(error, "actor_init_failed", False) else 10
+            if self._unknown >= tries * max(TRIES, self._wanted):
                 lines = str(error).strip().splitlines()
                 raise ThawError(
                     f"no process of the cluster can begin ({one_line(lines[-1])}); every node "
