@@ -183,8 +183,9 @@ def extract(
     """
     folder = scratch or out
     folder.mkdir(parents=True, exist_ok=True)
-    made = shapes(sessions.session(extractor.model), extractor.facts, extractor.views)
-    job = key(paths, extractor, f"{store} {spread}")
+    session = sessions.session(extractor.model)
+    made = shapes(session, extractor.facts, extractor.views)
+    job = key(paths, extractor, f"{store} {spread} {session.get_providers()}")
     journal = Journal(_unfinished(folder, f"{name}.journal"), job)
     if not journal.found:
         _remove(folder, name)
