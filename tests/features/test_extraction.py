@@ -235,6 +235,7 @@ def test_a_store_after_files_leaves_none_of_them(
     job.run(end=30)
     job.how = {"store": str(tmp_path / "store")}
     job.run()
+    assert not [*job.scratch.glob(".part-*.npy")]
     assert [*job.finished()] == ["train_bottleneck.json", "train_boundary.json"]
     job.how = {}
     job.run()

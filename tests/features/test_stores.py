@@ -264,9 +264,18 @@ def test_many_threads_read_what_is_there_in_any_order(
     assert len(parts._reader._held) <= 3
 
 
-def test_writers_of_the_same_part_do_not_meet(tmp_path: Path) -> None:
+def test_writers_of_the_same_part_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = stores.Folder(str(tmp_path))
     content = bytes(10**6)
+    write = Path.write_bytes
+
+    def slowly(path: Path, given: bytes) -> int:
+        time.sleep(0.02)
+        return write(path, given)
+
+    monkeypatch.setattr(Path, "write_bytes", slowly)
     with ThreadPoolExecutor(8) as pool:
         names = {*pool.map(lambda _: store.put(content), range(32))}
     assert store.names() == {names.pop(): 10**6}
