@@ -155,5 +155,6 @@ def test_a_sweep_runs_each_combination_tells_of_a_failure_and_goes_on(
     again = repository.command("sweep", *words, code=1)
     assert "1 of 2 were run before" in again
     rows = [line.split() for line in again.splitlines() if line.startswith("split.held_out=")]
-    assert [row[2] for row in rows] == ["1", "0,"]
+    assert [row[1] for row in rows] == ["1", "0,"]
+    assert "\nAll with decide.threshold=0.3.\n" in again
     assert repository.run("git", "status", "--porcelain", "params.yaml") == ""
