@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -233,24 +234,29 @@ def memory() -> list[dict[str, float]]:
     """The driver's memory by the number of pictures, each in a process of its own."""
     found = []
     for count in COUNTS:
-        for kind in ("made", "listed"):
-            child = os.fork()
-            if not child:
-                _peak(count, kind)
-            _, _, usage = os.wait4(child, 0)
-            peak = usage.ru_maxrss * RSS_UNIT / 1e6
-            found.append({"pictures": count, "names": kind, "peak_mb": peak})
-            print(f"{count:,} pictures, names {kind}: {peak:.0f} MB", flush=True)
+        child = os.fork()
+        if not child:
+            _drive(count)
+        _, status, usage = os.wait4(child, 0)
+        if status:
+            raise errors.ThawError(f"driving {count:,} pictures failed; its error is above")
+        found.append({"pictures": count, "peak_mb": usage.ru_maxrss * RSS_UNIT / 1e6})
+        print(f"{count:,} pictures: {found[-1]['peak_mb']:.0f} MB", flush=True)
     return found
 
 
-def _peak(count: int, kind: str) -> None:
+def _drive(count: int) -> None:
     """Drive so many pictures, whose names alone there are; the process ends here."""
-    names: Sequence[str] = Names(count)
-    with ray(2):
-        for _ in engines.spread(Sleep(0), list(names) if kind == "listed" else names, 16):
-            pass
-    os._exit(0)
+    code = 1
+    try:
+        with ray(2):
+            for _ in engines.spread(Sleep(0), Names(count), 16):
+                pass
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def page(found: dict[str, Any]) -> str:
@@ -285,15 +291,11 @@ def page(found: dict[str, Any]) -> str:
         texts.append(markdown.table(columns, rows))
     if taken := found.get("memory"):
         texts.append(
-            "Largest resident memory of the driver, which hands out names alone: made as they are "
-            "asked for, which is what the engine itself needs, and in a list."
+            "Largest resident memory of the driver, which hands out names alone, made as they are "
+            "asked for; a list of names comes on top."
         )
-        rows = [
-            [f"{count:,}"]
-            + [f"{each['peak_mb']:,.0f} MB" for each in taken if each["pictures"] == count]
-            for count in dict.fromkeys(each["pictures"] for each in taken)
-        ]
-        texts.append(markdown.table(("pictures", "names made", "names in a list"), rows))
+        rows = [[f"{each['pictures']:,}", f"{each['peak_mb']:,.0f} MB"] for each in taken]
+        texts.append(markdown.table(("pictures", "memory"), rows))
     return "\n\n".join(texts) + "\n"
 
 
