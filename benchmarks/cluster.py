@@ -32,7 +32,7 @@ from thaw.files import tables as tables_of_results
 
 KINDS = ("overhead", "scaling", "memory")
 WORKERS = (1, 4, 16, 64, 256)
-PROCESSES = 64  # more of Ray's than that don't fit here: then each stands for several workers
+PROCESSES = 64  # of Ray's at most, so that few cores can start them: each is several workers then
 ROUNDS = 6  # parts of each worker
 COUNTS = (10_000, 1_000_000)
 NAME = "train/a class of pictures/picture {}.jpg"
