@@ -1,7 +1,6 @@
 """`thaw.core.cluster`: what it does with a cluster of which nothing here runs."""
 
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -41,7 +40,6 @@ class FakeRay:
         fate: from how many were done before and the items to what becomes of a part; None: done.
     """
 
-    cloudpickle = pickle
     exceptions = SimpleNamespace(
         RayError=RayError,
         RayActorError=RayActorError,
@@ -66,7 +64,9 @@ class FakeRay:
         def begin(*words: Any) -> Any:
             process = kind(*words)
             handle = SimpleNamespace()
-            handle.begin = SimpleNamespace(remote=lambda: Promise(process, process.begin))
+            handle.begin = SimpleNamespace(
+                remote=lambda work: Promise(process, process.begin, work)
+            )
             handle.do = SimpleNamespace(
                 remote=lambda items: Promise(process, self.do, process, items)
             )
@@ -195,7 +195,7 @@ def test_what_ends_processes_is_told_by_its_part_where_nothing_names_it(
 def test_processes_that_cannot_begin_are_not_started_for_ever(
     failed: bool, tries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: object) -> None:
+    def fails(*_: object) -> None:
         error = RayActorError("The actor died\nModuleNotFoundError: No module named 'thaw'")
         error.actor_init_failed = failed
         raise error
@@ -215,10 +215,10 @@ def test_a_node_whose_processes_end_as_they_begin_does_not_end_the_run(
     left = iter(range(15))
     begin = cluster._Process.begin
 
-    def fails(process: cluster._Process) -> Any:
+    def fails(process: cluster._Process, work: Any) -> Any:
         if next(left, None) is not None:
             raise RayActorError("The actor died")
-        return begin(process)
+        return begin(process, work)
 
     monkeypatch.setattr(cluster._Process, "begin", fails)
     ray = FakeRay(20)

@@ -24,7 +24,7 @@ from thaw.core import cluster, engines
 from thaw.core.errors import ThawError
 from thaw.features import extraction
 from thaw.pictures.decoding import BadImageError
-from works import Kills, Raises, Squares
+from works import Kills, Opens, Raises, Squares
 
 ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray isn't installed here")
 cloudpickle = pytest.importorskip("ray.cloudpickle")
@@ -117,6 +117,11 @@ def test_any_number_of_processes_gives_the_same_in_order(
     assert found == [item * item for item in range(20)]
     assert len([*(here / "pids").iterdir()]) == processes
     assert [*(here / cluster.UNFINISHED).glob("*")] == []
+
+
+def test_work_opens_what_lies_in_the_folder(here: Path) -> None:
+    (here / "model").write_text("mine")
+    assert list(engines.spread(Opens("model"), range(1), 1)) == ["mine"]
 
 
 @pytest.mark.usefixtures("here")

@@ -35,6 +35,19 @@ class Squares:
         return work
 
 
+class Opens:
+    """Gives a file's text, which it reads as it arrives, by a relative path."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._text = name, Path(name).read_text()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Opens, (self._name,)
+
+    def start(self) -> Callable[[int], str]:
+        return lambda _: self._text
+
+
 @dataclass(frozen=True)
 class Kills:
     """Gives what it is given, but one item kills its process."""

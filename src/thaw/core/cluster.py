@@ -7,7 +7,6 @@ end any of them: its parts go to others. What a part gives never depends on who 
 import atexit
 import mmap
 import os
-import pickle
 import shutil
 import socket
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,38 +75,33 @@ class _Raised:
     """What work raised, to be raised in its turn."""
 
     def __init__(self, error: Exception) -> None:
-        if not isinstance(error, ThawError):
-            error.add_note(f"in a process of the cluster:\n{traceback.format_exc()}")
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # not every library's errors can travel
-            error = RuntimeError("".join(traceback.format_exception(error)))
-        self.error = error
+        self.error: Exception = error
+        if not isinstance(error, ThawError | OSError | MemoryError):  # others may not travel
+            self.error = RuntimeError("".join(traceback.format_exception(error)))
 
 
 class _Process:
     """A process of the cluster, with what it works on."""
 
-    def __init__(self, work: bytes, root: str, note: str) -> None:
-        self._work, self._root, self._path = work, root, note
-
-    def begin(self) -> _Raised | None:
-        """Open what all items need; what that raises."""
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Ray may show GPUs; every node computes alike
-        try:
-            for seen in (self._root, str(Path(self._path).parent)):
-                if not Path(seen).is_dir():
-                    raise ThawError(
-                        f"node {os.uname().nodename} doesn't see {seen}; every node needs the same "
-                        "folders under the same paths (docs/use/cluster.md)"
-                    )
-            os.chdir(self._root)
-            with Path(self._path).open("w+b") as file:
+    def __init__(self, root: str, note: str) -> None:
+        """Go to the folder, before work comes, which may open files by relative paths."""
+        self._unseen = [each for each in (root, str(Path(note).parent)) if not Path(each).is_dir()]
+        if not self._unseen:
+            os.chdir(root)
+            with Path(note).open("w+b") as file:
                 file.truncate(NAME)
                 self._note = mmap.mmap(file.fileno(), NAME)
+
+    def begin(self, work: engines.Work[Any, Any]) -> _Raised | None:
+        """Open what all items need; what that raises."""
+        try:
+            if self._unseen:
+                raise ThawError(
+                    f"node {os.uname().nodename} doesn't see {self._unseen[0]}; every node needs "
+                    "the same folders under the same paths (docs/use/cluster.md)"
+                )
             engines.at = self._works_on
-            # Not before: it may open files by paths that are relative to the folder.
-            self._each = pickle.loads(self._work).start()
+            self._each = work.start()
         except Exception as error:
             return _Raised(error)
         return None
@@ -145,7 +140,7 @@ class _Team:
     ) -> None:
         self._ray = ray
         self._items, self._at_once = items, at_once
-        self._work = ray.put(ray.cloudpickle.dumps(work))
+        self._work = ray.put(work)
         self._root = str(Path.cwd())
         self._notes = _notes()
         self._kind = ray.remote(_Process)
@@ -240,9 +235,8 @@ class _Team:
         for _ in range(self._wanted - there):
             note = self._notes / f"{self._born}"
             self._born += 1
-            words = (self._work, self._root, str(note))
-            process = self._kind.options(num_cpus=1, max_restarts=0).remote(*words)
-            self._starting[process.begin.remote()] = _Worker(process, note)
+            process = self._kind.options(num_cpus=1, max_restarts=0).remote(self._root, str(note))
+            self._starting[process.begin.remote(self._work)] = _Worker(process, note)
         if now - self._alive > STALLED:
             self._alive = now
             print(
@@ -269,7 +263,7 @@ class _Team:
             self._unknown += 1
             self._looked = 0.0
             # Killed ones say nothing of the others; and a node's may all end at once.
-            tries = 2 if getattr(error, "actor_init_failed", False) else 10
+            tries = 2 if getattr(error, "actor_init_failed", True) else 10
             if self._unknown >= tries * max(TRIES, self._wanted):
                 lines = str(error).strip().splitlines()
                 raise ThawError(
@@ -379,7 +373,8 @@ def connect() -> Any:
 
     # Ray prints pages of its own to standard output when a process ends, whatever `ray.init` is
     # told. Where that isn't its name any more, they are back, and a test fails.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    inner: Any = import_module("ray._private.worker")
+    inner.print_to_stdstream = lambda *_, **__: None
     address = os.environ.get(ADDRESS, "")
     how: dict[str, Any] = {
         "log_to_driver": False,
