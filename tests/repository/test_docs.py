@@ -89,6 +89,9 @@ FOREIGN = {
     *("./-1.png", "-- -1.png", "Cats", "cats", "class path", "keras.json", "matplotlibrc"),
     *("rm .dvc/tmp/rwlock", "datasets/leaves.yaml", "python src NAME", "python src NAME --help"),
     *("train/", "validation/", "test/"),  # folders of pictures
+    *("ray symmetric-run", "ray up", "kubectl exec", "/shared/thaw", "ReadWriteMany"),
+    *(f"ray {word} cluster.yaml" for word in ("up", "attach", "down")),
+    "pip install 'ray[default]==2.60.0' boto3",
 }
 
 
