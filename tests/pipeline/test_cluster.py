@@ -210,8 +210,13 @@ def lines(out: Path) -> int:
 
 
 def test_extraction_whose_driver_is_killed_goes_on_in_the_same_bytes(
-    finished: Finished, nodes: Nodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Finished,
+    nodes: Nodes,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(extraction, "BLOCK", works.BLOCK)
     extractor, paths = works.extractor(finished.repository.path)
     extraction.extract(extractor, paths, tmp_path / "undisturbed", "train")
     out = tmp_path / "killed"

@@ -13,6 +13,8 @@ from thaw.features import cache, extraction
 from thaw.files import tables
 from thaw.pictures.decoding import BadImageError
 
+BLOCK = 2  # pictures that a journal has a line for
+
 
 @dataclass(frozen=True)
 class Squares:
@@ -108,7 +110,7 @@ def main() -> None:
             yield item
 
     extraction.track = slowly  # type: ignore[assignment]
-    extraction.BLOCK = 2
+    extraction.BLOCK = BLOCK
     engines.use("ray")
     found, paths = extractor(Path(sys.argv[1]))
     out = Path(sys.argv[2])
