@@ -115,7 +115,8 @@ def test_any_number_of_processes_gives_the_same_in_order(
     (here / "slow").touch()
     found = list(engines.spread(Squares(here / "pids"), range(20), at_once))
     assert found == [item * item for item in range(20)]
-    assert len([*(here / "pids").iterdir()]) == processes
+    # Which are all that there are room for, unless they need longer to begin than the work takes.
+    assert 1 <= len([*(here / "pids").iterdir()]) <= processes
     assert [*(here / cluster.UNFINISHED).glob("*")] == []
 
 
@@ -246,7 +247,7 @@ def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
             assert processes(folder)
             os.killpg(driver.pid, signal.SIGINT)
             told = driver.communicate(timeout=60)[1]
-        assert told == "error: interrupted; `dvc repro` starts this stage again\n"
+        assert told == "error: interrupted; run it again\n"
         until(lambda: not processes(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -31,7 +31,7 @@ PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 CODE = "src/thaw/training"
 ABOUT = ("path", "label", "subgroup", "group", "cluster", "repeat", "fold")
 # Parameters from which no prediction of folds follows, and those of fine-tuning alone.
-OTHERS = {"cores", "positive", "tensorboard"}
+OTHERS = {"cores", "engine", "positive", "tensorboard"}
 FINE_TUNING = "fine_tune"
 MANY = 1000  # units
 LISTED = 10  # groups, the worst first
