@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,7 +81,6 @@ def test_processes_of_a_cluster_see_none(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(engines, "at", engines.at)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pickle, "loads", lambda _: Visible())
-    process = cluster._Process(b"", str(tmp_path), str(tmp_path / "note"))
-    assert process.begin() is None
+    process = cluster._Process(str(tmp_path), str(tmp_path / "note"))
+    assert process.begin(Visible()) is None
     assert process.do(["a picture"]) == ["-1"]

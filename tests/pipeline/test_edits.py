@@ -33,11 +33,13 @@ def edited(path: Path, more: str) -> Iterator[None]:
     path.parent.mkdir(exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(more)
-    yield
-    if before is None:
-        path.unlink()
-    else:
-        path.write_bytes(before)
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def edited(path: Path, more: str) -> Iterator[None]:
         ("src/thaw/drawing/templates/model_card.md.j2", {"evaluate", "model_card"}),
         ("src/thaw/evaluation/metrics.py", {"decide", "evaluate", "model_card"}),
         ("src/thaw/training/folding.py", TRAININGS),
-        ("src/thaw/features/cache.py", {"extract_features", *TRAININGS}),
+        ("src/thaw/features/cache.py", {"check", "extract_features", *TRAININGS}),
         ("src/thaw/networks/backbones.py", {"weights", "freeze", *TRAININGS}),
         ("src/thaw/pretrained/formats.py", {"weights"}),
         ("src/thaw/splitting/splits.py", {"split"}),

@@ -100,6 +100,7 @@ class _Process:
                     f"node {os.uname().nodename} doesn't see {self._unseen[0]}; every node needs "
                     "the same folders under the same paths (docs/use/cluster.md)"
                 )
+            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # so that every node computes alike
             engines.at = self._works_on
             self._each = work.start()
         except Exception as error:
