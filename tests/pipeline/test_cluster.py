@@ -191,13 +191,17 @@ def test_a_node_that_does_not_see_the_folder_is_named(monkeypatch: pytest.Monkey
         list(engines.spread(Raises(-1), range(1), 1))
 
 
-def extract(repository: Path, out: Path, **env: str) -> subprocess.Popen[str]:
+def extract(repository: Path, out: Path, **env: str | None) -> subprocess.Popen[str]:
     """Extract on a cluster in a process of its own; every picture takes a while."""
     places = (str(SRC), str(ROOT / "tests/support"))
     return subprocess.Popen(
         [sys.executable, "-m", "works", str(repository), str(out)],
         cwd=out.parent,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)} | env,
+        env={
+            name: value
+            for name, value in (os.environ | {"PYTHONPATH": os.pathsep.join(places)} | env).items()
+            if value is not None
+        },
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -233,6 +237,20 @@ def test_extraction_whose_driver_is_killed_goes_on_in_the_same_bytes(
     assert nodes
     for path in (tmp_path / "undisturbed").iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_cluster_begins_where_temporary_files_lie_deep(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """As a stage's do, below a repository whose path is long: sockets' paths may not be."""
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    more = {cluster.ADDRESS: "", "RAY_TMPDIR": None, "TMPDIR": str(deep)}
+    with extract(finished.repository.path, tmp_path / "out", **more) as driver:
+        until(lambda: lines(tmp_path / "out") > 3 or driver.poll() is not None)
+        driver.terminate()
+        assert "can't be reached" not in driver.communicate(timeout=60)[1]
+    assert lines(tmp_path / "out") > 3
 
 
 def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(

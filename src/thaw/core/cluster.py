@@ -369,6 +369,9 @@ def connect() -> Any:
     if _ray is not None:
         return _ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A stage's own folder for temporary files may be too deep: a socket's path has 107 bytes.
+    os.environ.setdefault("RAY_TMPDIR", f"/tmp/ray-{os.getuid()}")
+    Path(os.environ["RAY_TMPDIR"]).mkdir(parents=True, exist_ok=True)
     import ray
     from ray.job_config import JobConfig
 
