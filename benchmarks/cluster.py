@@ -87,8 +87,6 @@ class Names(Sequence[str]):
         return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [NAME.format(number) for number in range(*index.indices(self._count))]
         return NAME.format(range(self._count)[index])
 
 

@@ -260,6 +260,7 @@ def test_an_address_at_which_nobody_answers_is_told_at_once(
         taken.bind(("127.0.0.1", 0))  # and doesn't listen
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv(cluster.ADDRESS, address)
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
         began = time.monotonic()
         with pytest.raises(
             ThawError,
@@ -267,6 +268,7 @@ def test_an_address_at_which_nobody_answers_is_told_at_once(
         ):
             list(engines.spread(Doubles(), range(3)))
     assert time.monotonic() - began < 30  # of which importing Ray takes most
+    assert "RAY_TMPDIR" not in os.environ  # where RAY_ADDRESS=auto looks for a cluster
 
 
 def test_missing_ray_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,8 @@ class _Team:
 
     def _of(self, part: int) -> Sequence[Any]:
         """The items of a part."""
-        return self._items[part * self._at_once : (part + 1) * self._at_once]
+        numbers = range(len(self._items))[part * self._at_once : (part + 1) * self._at_once]
+        return [self._items[number] for number in numbers]  # some know no slices
 
     def collect(self) -> tuple[dict[int, list[Any]], list[int]]:
         """Wait a moment: parts that are done, and those that nobody has any more.
@@ -369,9 +370,6 @@ def connect() -> Any:
     if _ray is not None:
         return _ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A stage's own folder for temporary files may be too deep: a socket's path has 107 bytes.
-    os.environ.setdefault("RAY_TMPDIR", f"/tmp/ray-{os.getuid()}")
-    Path(os.environ["RAY_TMPDIR"]).mkdir(parents=True, exist_ok=True)
     import ray
     from ray.job_config import JobConfig
 
@@ -387,6 +385,9 @@ def connect() -> Any:
         "job_config": JobConfig(_py_driver_sys_path=[str(SRC)]),
     }
     if not address:
+        # A stage's own folder for temporary files may be too deep: a socket's path has 107 bytes.
+        os.environ.setdefault("RAY_TMPDIR", f"/tmp/ray-{os.getuid()}")
+        Path(os.environ["RAY_TMPDIR"]).mkdir(parents=True, exist_ok=True)
         how |= {"num_cpus": available(), "object_store_memory": STORE, "include_dashboard": False}
     try:
         _reach(address)
