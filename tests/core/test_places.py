@@ -1,32 +1,23 @@
 """Whole runs on this machine: each ends with the one who waits for it, and all that it began."""
 
+import functools
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
+import nodes
 import workspace
+from nodes import gone
 from places import ROOT, SRC
 from thaw.core import cores, engines, places
 
-
-def until(so: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+until = functools.partial(nodes.until, seconds=20)
 
 
 def sleeper(folder: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """A cluster of three nodes on this machine: real processes of Ray, which are killed."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -8,16 +7,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import works
+from nodes import STORE, processes, running, until
 from places import ROOT, SRC
 from repository import Finished
 from thaw.core import cluster, engines
@@ -26,15 +24,10 @@ from thaw.features import extraction
 from thaw.pictures.decoding import BadImageError
 from works import Kills, Opens, Raises, Squares
 
-ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray isn't installed here")
-cloudpickle = pytest.importorskip("ray.cloudpickle")
+cloudpickle = pytest.importorskip("ray.cloudpickle", reason="Ray isn't installed here")
 
 pytestmark = pytest.mark.timeout(300)
 CORES = 2  # of each node but the first, which has one
-STORE = 80_000_000
-# A node is held to be gone after two seconds, not thirty.
-SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
-SOON |= {"health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
 
 
 @dataclass
@@ -51,49 +44,12 @@ class Nodes:
         self.cluster.remove_node(node, allow_graceful=False)
 
 
-def processes(folder: str) -> list[psutil.Process]:
-    """All that name the folder: Ray's own."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(folder in word for word in process.info["cmdline"] or ()):
-            found.append(process)
-    return found
-
-
-def until(so: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """Three, and this process as their driver."""
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: a socket's name has 107 bytes
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        head = {"num_cpus": 1, "object_store_memory": STORE, "_system_config": SOON}
-        running = ray_cluster.Cluster(
-            initialize_head=True, head_node_args=head | {"include_dashboard": False}
-        )
-        made = Nodes(running, folder)
-        made.add()
-        made.add()
-        patch.setenv(cluster.ADDRESS, running.address)
-        patch.setattr(cluster, "_ray", None)
+    with running([1, CORES, CORES], missed=2, answer=1000) as (made, folder):
         cloudpickle.register_pickle_by_value(works)  # nodes know the repository's `src` alone
-        try:
-            yield made
-        finally:
-            if cluster._ray:
-                cluster._ray.shutdown()
-            running.shutdown()
-            for process in processes(folder):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            shutil.rmtree(folder, ignore_errors=True)
+        yield Nodes(made, folder)
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Whole runs on the nodes of a Ray cluster: real processes of Ray on this machine."""
 
-import contextlib
+import functools
 import os
 import re
 import shlex
-import shutil
 import signal
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,56 +13,29 @@ from typing import Any
 import psutil
 import pytest
 
+import nodes as nodes_here
 import warm
+from nodes import STORE, gone
 from repository import Finished, Repository, results
 from thaw.core import cluster, engines, places
 from thaw.core.errors import ThawError
 
-ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray isn't installed here")
-
 pytestmark = pytest.mark.timeout(900)
 CORES = 2  # of each node, and of each run
-NODE = {"num_cpus": CORES, "object_store_memory": 80_000_000}
-# A node is held to be gone after some seconds, not thirty; after fewer, a busy machine loses some.
-SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
-SOON |= {"health_check_failure_threshold": 5, "health_check_timeout_ms": 2000}
+NODE = {"num_cpus": CORES, "object_store_memory": STORE}
+until = functools.partial(nodes_here.until, seconds=120)
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """Two, and this process as their driver."""
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: a socket's name has 107 bytes
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        head = NODE | {"_system_config": SOON, "include_dashboard": False}
-        running = ray_cluster.Cluster(initialize_head=True, head_node_args=head)
-        running.add_node(**NODE)
-        patch.setenv(cluster.ADDRESS, running.address)
-        ray = cluster.connect()
-        patch.setattr(cluster, "connect", lambda: ray)
+    """Two, and this process as their driver; with fewer missed looks, a busy machine loses some."""
+    with (
+        nodes_here.running([CORES, CORES], missed=5, answer=2000) as (made, _),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(engines, "_engine", "ray")
-        try:
-            yield running
-        finally:
-            ray.shutdown()
-            running.shutdown()
-            for process in psutil.process_iter(["cmdline"]):
-                if any(folder in word for word in process.info["cmdline"] or ()):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def until(so: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        cluster.connect()
+        yield made
 
 
 class Two:
