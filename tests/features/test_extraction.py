@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,22 @@ def test_what_was_made_otherwise_does_not_count(
     monkeypatch.setattr(extraction, "CODE", extraction.CODE)
     job.run()
     assert job.run(**OTHER[changed](job)) == COUNT
+
+
+def test_it_runs_where_onnx_runtime_is_the_build_for_cuda(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has another name; and what one of them made isn't gone on with by the other."""
+    from_name = metadata.Distribution.from_name
+
+    def named(name: str) -> metadata.Distribution:
+        if name == "onnxruntime":
+            raise metadata.PackageNotFoundError(name)
+        return from_name("onnxruntime" if name == "onnxruntime-gpu" else name)
+
+    job.run(end=30)
+    monkeypatch.setattr(metadata.Distribution, "from_name", named)
+    assert job.run() == COUNT
 
 
 def test_a_store_after_files_leaves_none_of_them(

@@ -5,10 +5,8 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,14 @@ import numpy as np
 import onnxruntime
 
 from thaw.core import engines, environment
-from thaw.core.errors import ThawError, some
+from thaw.core.errors import some
 from thaw.core.progress import track
 from thaw.core.threads import in_threads
 from thaw.features import stores
 from thaw.features.cache import FLOAT16_MAX, Facts
 from thaw.features.journal import Journal
 from thaw.files.arrays import as_npy
-from thaw.files.serialize import refuse_full
+from thaw.files.serialize import refuse_full, writable
 from thaw.pictures import augmentation, decoding, sessions
 
 KINDS = ("boundary", "bottleneck")
@@ -110,7 +108,7 @@ class IntoFiles:
             *both, beyond = compute(path)
             check = 0
             for file, begin, found in zip(self.files, self.begins, both, strict=True):
-                with _writable(file), file.open("r+b") as opened:
+                with writable(file), file.open("r+b") as opened:
                     opened.seek(begin + number * len(found))
                     opened.write(found)
                 check = zlib.crc32(found, check)
@@ -147,7 +145,7 @@ class IntoParts:
 
 BLOCK = 16  # pictures that the journal has a line for
 CODE = ("features", "files", "pictures")  # packages that a cache's bytes follow from
-LIBRARIES = ("numpy", "onnxruntime", "pillow")
+LIBRARIES = ("numpy", "onnxruntime", environment.ON_CUDA, "pillow")
 
 
 def extract(
@@ -235,7 +233,7 @@ def _into_files(
     whole = _whole(journal.found, files, made, len(paths), name)
     if not whole:
         for file, kind in zip(files, KINDS, strict=True):
-            with _writable(file):
+            with writable(file):
                 _empty(file, len(paths), kind, made)
     left = Left(paths, [block for block in range(-(-len(paths) // BLOCK)) if block not in whole])
     _refuse_full(folder, len(left) * sum(map(made.size, KINDS)))
@@ -309,8 +307,6 @@ class Left(Sequence[tuple[int, str]]):
         return len(self.blocks) * BLOCK - short
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
         place = range(len(self))[index]
         number = self.blocks[place // BLOCK] * BLOCK + place % BLOCK
         return number, self.paths[number]
@@ -328,8 +324,6 @@ class Grouped(Sequence[tuple[str, ...]]):
         return len(self.parts)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
         return tuple(self.paths[number] for number in self.layout.of(self.parts[index]))
 
 
@@ -337,8 +331,8 @@ def key(paths: Sequence[str], extractor: Extractor, how: str) -> str:
     """Of all that a cache's bytes follow from, and of the pictures' sizes and times."""
     model = extractor.model
     digest = hashlib.sha256(model if isinstance(model, bytes) else Path(model).read_bytes())
-    facts = [extractor.facts, extractor.views, how, environment.processor("flags", "Features")]
-    for fact in (*facts, *map(version, LIBRARIES)):
+    ran_on = environment.processor("flags", "Features"), environment.versions(LIBRARIES)
+    for fact in (extractor.facts, extractor.views, how, *ran_on):
         digest.update(f"{fact}\n".encode())
     for folder in CODE:
         for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
@@ -446,15 +440,3 @@ def _refuse_full_store(store: stores.Folder, needed: int) -> None:
     store.check()
     if needed > shutil.disk_usage(store.path).free:
         _refuse_full(store.path, needed - sum(store.names().values()))
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """A sentence where the file can't be written."""
-    try:
-        yield
-    except OSError as error:
-        raise ThawError(
-            f"{path} can't be written ({error.strerror or error}); "
-            "free disk space or make its folder writable"
-        ) from error

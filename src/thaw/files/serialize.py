@@ -21,17 +21,29 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".part-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Write a file in the block.
+
+    Raises:
+        ThawError: when it can't be written (full disk, read-only folder).
+    """
+    try:
+        yield
     except OSError as error:
         raise ThawError(
             f"{path} can't be written ({error.strerror or error}); "
             "free disk space or make its folder writable"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def refuse_full(folder: Path, needed: int, what: str, remedy: str) -> None:

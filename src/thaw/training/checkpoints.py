@@ -19,7 +19,7 @@ from thaw.files.serialize import atomic
 from thaw.training.choosing import Best
 
 # Whose results go into a training.
-LIBRARIES = ("keras", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
+LIBRARIES = ("keras", "numpy", "onnxruntime", environment.ON_CUDA, "pillow")
 # Below src: what both trainings' results follow from, as in dvc.yaml.
 PACKAGES = ("files", "pictures", "networks", "features", "training")
 CODE = ("stages", *(f"thaw/{name}" for name in PACKAGES))
