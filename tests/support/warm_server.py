@@ -1,7 +1,9 @@
 """A process that has imported TensorFlow, Keras and DVC, and forks for each command: see `warm`."""
 
+import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
 import random
@@ -10,20 +12,27 @@ import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+IMPORTED = (
+    *("tf2onnx", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "pandas", "pydantic"),
+    *("scipy.optimize", "scipy.stats", "sklearn.linear_model", "sklearn.metrics"),
+    *("dvc.cli.parser", "dvc.repo.reproduce"),
+)
 QUIET = Path(__file__).resolve().parents[2] / "src/thaw/networks/quiet.py"
 
 
 def imports() -> None:
     """What stages and `dvc` import of other people's, nothing of this repository's.
 
-    Not ONNX Runtime, which starts a thread as it is imported and waits for it at the end, nor
-    pandas: a fork has none of its parent's threads.
+    Not ONNX Runtime, which starts a thread as it is imported and waits for it at the end: a fork
+    has none of its parent's threads.
     """
     runpy.run_path(str(QUIET))
-    import tf2onnx  # noqa: F401
+    for name in IMPORTED:
+        importlib.import_module(name)
 
 
 def serve(address: str) -> None:
@@ -49,8 +58,7 @@ def serve(address: str) -> None:
                         os.close(descriptor)
                     listener.close()
                     client.close()
-                    become(asked, streams)
-                    return
+                    end(asked, streams)
                 for stream in streams:
                     os.close(stream)
                 clients[client.fileno()] = client, pid
@@ -65,6 +73,25 @@ def serve(address: str) -> None:
             elif each in clients:
                 said = os.read(each, 1)
                 os.kill(clients[each][1], said[0] if said else signal.SIGKILL)
+
+
+def end(asked: dict[str, Any], streams: list[int]) -> None:
+    """Be the process that was asked for, and end without taking all that was imported down.
+
+    That would take Python a third of a second. Signals and what nobody caught end it as ever.
+    """
+    try:
+        become(asked, streams)
+        code = 0
+    except SystemExit as ended:
+        if isinstance(ended.code, str):  # Python writes it, and ends with 1
+            print(ended.code, file=sys.stderr)
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    threading._shutdown()  # type: ignore[attr-defined] # waits for its threads, as Python does
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
