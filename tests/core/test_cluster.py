@@ -61,12 +61,17 @@ class FakeRay:
         return {"CPU": float(self.cores)}
 
     def remote(self, kind: type) -> Any:
-        def begin(*words: Any) -> Any:
-            process = kind(*words)
+        def begin() -> Any:
+            process = kind()
             handle = SimpleNamespace()
-            handle.begin = SimpleNamespace(
-                remote=lambda work: Promise(process, process.begin, work)
-            )
+
+            def first(work: Any) -> Any:
+                if id(handle) not in self.there:
+                    raise RayActorError("The actor died")
+                return process.begin(work)
+
+            handle.go = SimpleNamespace(remote=process.go)
+            handle.begin = SimpleNamespace(remote=lambda work: Promise(process, first, work))
             handle.do = SimpleNamespace(
                 remote=lambda items: Promise(process, self.do, process, items)
             )
@@ -121,6 +126,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(engines, "_engine", "ray")
     monkeypatch.setattr(engines, "at", lambda _: None)
     monkeypatch.setattr(cluster, "_ray", None)
+    monkeypatch.setattr(cluster, "_resting", [])
     monkeypatch.delenv(cluster.ADDRESS, raising=False)
     return tmp_path
 
@@ -129,7 +135,7 @@ def run(monkeypatch: pytest.MonkeyPatch, ray: FakeRay, items: int = 100) -> list
     monkeypatch.setattr(cluster, "_ray", ray)
     found = list(engines.spread(Doubles(), range(items), 4))
     assert found == [2 * item for item in range(items)]
-    assert ray.there == set()
+    assert ray.there == {id(each) for each in cluster._resting}
     assert [*cluster.UNFINISHED.glob("*")] == []
     return found
 
@@ -181,6 +187,39 @@ def test_memory_short_for_one_process_is_told_and_not_tried_for_ever(
         run(monkeypatch, ray)
     assert ray.begun == 2 + 2
     assert ray.there == set()
+
+
+def test_processes_rest_a_while_and_take_the_next_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that ended meanwhile are replaced; where their cores are wanted, they end."""
+    ray = FakeRay(3)
+    run(monkeypatch, ray)
+    run(monkeypatch, ray, items=5)
+    assert (ray.begun, len(ray.there)) == (3, 3)
+    ray.kill(cluster._resting[-1])
+    run(monkeypatch, ray)
+    assert (ray.begun, len(ray.there)) == (4, 3)
+    cluster.dismiss()
+    assert (ray.there, cluster._resting) == (set(), [])
+    monkeypatch.setattr(cluster, "REST", 0.01)
+    run(monkeypatch, ray)
+    assert ray.begun == 4 + 3
+    end = time.monotonic() + 10
+    while ray.there and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (ray.there, cluster._resting) == (set(), [])
+
+
+def test_a_process_that_is_at_work_when_nobody_wants_it_any_more_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = FakeRay(2)
+    monkeypatch.setattr(cluster, "_ray", ray)
+    found = engines.spread(Doubles(), range(100), 4)
+    assert next(found) == 0
+    assert len(ray.there) == 2
+    found.close()
+    assert ray.there == {id(each) for each in cluster._resting}
+    assert len(ray.there) < 2
 
 
 def test_what_ends_processes_is_told_by_its_part_where_nothing_names_it(

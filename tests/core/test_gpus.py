@@ -81,6 +81,7 @@ def test_processes_of_a_cluster_see_none(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(engines, "at", engines.at)
     monkeypatch.chdir(tmp_path)
-    process = cluster._Process(str(tmp_path), str(tmp_path / "note"))
+    process = cluster._Process()
+    process.go(str(tmp_path), str(tmp_path / "note"))
     assert process.begin(Visible()) is None
     assert process.do(["a picture"]) == ["-1"]

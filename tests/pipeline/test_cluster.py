@@ -73,6 +73,10 @@ def test_any_number_of_processes_gives_the_same_in_order(
     assert found == [item * item for item in range(20)]
     # Which are all that there are room for, unless they need longer to begin than the work takes.
     assert 1 <= len([*(here / "pids").iterdir()]) <= processes
+    rested = [*cluster._resting]
+    assert len(list(engines.spread(Squares(here / "pids"), range(len(rested)), 1))) == len(rested)
+    assert rested
+    assert all(each in rested for each in cluster._resting)
     assert [*(here / cluster.UNFINISHED).glob("*")] == []
 
 
@@ -149,6 +153,7 @@ def test_a_node_that_does_not_see_the_folder_is_named(monkeypatch: pytest.Monkey
 
 def extract(repository: Path, out: Path, **env: str | None) -> subprocess.Popen[str]:
     """Extract on a cluster in a process of its own; every picture takes a while."""
+    cluster.dismiss()  # its cores are for that
     places = (str(SRC), str(ROOT / "tests/support"))
     return subprocess.Popen(
         [sys.executable, "-m", "works", str(repository), str(out)],

@@ -62,6 +62,7 @@ def running(cores: list[int], missed: int, answer: int) -> Iterator[tuple[Any, s
             made.add_node(num_cpus=count, object_store_memory=STORE)
         patch.setenv(cluster.ADDRESS, made.address)
         patch.setattr(cluster, "_ray", None)
+        patch.setattr(cluster, "_resting", [])
         try:
             yield made, folder
         finally:

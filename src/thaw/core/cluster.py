@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ TRIES = 3  # processes that a picture may end before it is named
 WAITING = 2  # parts that a process has, so that it never waits for the next
 AHEAD = 4  # parts a process that may be done out of order, so that memory stays flat
 LOOK = 2.0  # seconds between two looks at how many cores the cluster has
+REST = 15.0  # seconds that processes wait for the next work
 STALLED = 60  # seconds without any process after which that is told
 ANSWER = 5  # seconds in which a cluster has to answer
 NAME = 4096  # bytes of the name of what a process works on
@@ -81,25 +83,31 @@ class _Raised:
 
 
 class _Process:
-    """A process of the cluster, with what it works on."""
+    """A process of the cluster, with what it works on; one work after the other."""
 
-    def __init__(self, root: str, note: str) -> None:
+    def go(self, root: str, note: str) -> None:
         """Go to the folder, before work comes, which may open files by relative paths."""
-        self._unseen = [each for each in (root, str(Path(note).parent)) if not Path(each).is_dir()]
-        if not self._unseen:
+        self._each: Any = None  # of the work before, beside which memory has no room for the next
+        self._wrong: Exception | None = None
+        try:
+            for each in (root, str(Path(note).parent)):
+                if not Path(each).is_dir():
+                    raise ThawError(
+                        f"node {os.uname().nodename} doesn't see {each}; every node needs the same "
+                        "folders under the same paths (docs/use/cluster.md)"
+                    )
             os.chdir(root)
             with Path(note).open("w+b") as file:
                 file.truncate(NAME)
                 self._note = mmap.mmap(file.fileno(), NAME)
+        except Exception as error:
+            self._wrong = error
 
     def begin(self, work: engines.Work[Any, Any]) -> _Raised | None:
         """Open what all items need; what that raises."""
         try:
-            if self._unseen:
-                raise ThawError(
-                    f"node {os.uname().nodename} doesn't see {self._unseen[0]}; every node needs "
-                    "the same folders under the same paths (docs/use/cluster.md)"
-                )
+            if self._wrong:
+                raise self._wrong
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # so that every node computes alike
             engines.at = self._works_on
             self._each = work.start()
@@ -131,6 +139,30 @@ class _Worker:
     process: Any
     note: Path  # where it says what it works on
     parts: list[int] = field(default_factory=list)  # that it has, in order
+
+
+_resting: list[Any] = []  # processes that wait for the next work: to begin takes seconds
+
+
+def dismiss() -> None:
+    """End the processes that rest, since their cores are wanted."""
+    while _resting:
+        with suppress(Exception):  # another thread may have taken the last
+            _ray.kill(_resting.pop())
+
+
+def _rest(process: Any) -> None:
+    """Let it wait for the next work, but no longer than a while: others may want its core."""
+
+    def end() -> None:
+        with suppress(Exception):  # it works again
+            _resting.remove(process)
+            _ray.kill(process)
+
+    _resting.append(process)
+    timer = Timer(REST, end)
+    timer.daemon = True
+    timer.start()
 
 
 class _Team:
@@ -212,9 +244,14 @@ class _Team:
         return done, lost
 
     def close(self) -> None:
-        """End all processes."""
-        for worker in [*self._starting.values(), *self._ready]:
+        """End the processes that have something to do still; the others rest."""
+        for worker in self._starting.values():
             self._end(worker)
+        for worker in self._ready:
+            if worker.parts:
+                self._end(worker)
+            else:
+                _rest(worker.process)
         shutil.rmtree(self._notes, ignore_errors=True)
 
     def _end(self, worker: _Worker) -> None:
@@ -237,7 +274,8 @@ class _Team:
         for _ in range(self._wanted - there):
             note = self._notes / f"{self._born}"
             self._born += 1
-            process = self._kind.options(num_cpus=1, max_restarts=0).remote(self._root, str(note))
+            process = self._rested() or self._new()
+            process.go.remote(self._root, str(note))
             self._starting[process.begin.remote(self._work)] = _Worker(process, note)
         if now - self._alive > STALLED:
             self._alive = now
@@ -246,6 +284,15 @@ class _Team:
                 "core (`ray status` tells of them)",
                 file=sys.stderr,
             )
+
+    def _rested(self) -> Any:
+        """A process that waits for work; None where there is none."""
+        with suppress(IndexError):
+            return _resting.pop()
+
+    def _new(self) -> Any:
+        """A process that begins."""
+        return self._kind.options(num_cpus=1, max_restarts=0).remote()
 
     def _begun(self, promise: Any) -> None:
         """Take in a process that can work now.
@@ -399,6 +446,7 @@ def connect() -> Any:
             f"--head`, or unset {ADDRESS} to use this machine alone"
         ) from None
     atexit.register(ray.shutdown)
+    _resting.clear()
     _ray = ray
     return ray
 

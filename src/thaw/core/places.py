@@ -181,9 +181,10 @@ class Cluster:
     """Places on a Ray cluster."""
 
     def __init__(self, jobs: int | None, cores: int) -> None:
-        from thaw.core.cluster import connect
+        from thaw.core.cluster import connect, dismiss
 
         self._ray = connect()
+        dismiss()
         nodes = [each["Resources"] for each in self._ray.nodes() if each["Alive"]]
         # A node that has fewer takes a run all the same, or none would ever begin.
         self._cores = max(1, min(cores, int(max(each.get("CPU", 0) for each in nodes))))
