@@ -2,6 +2,7 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import queue
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -295,6 +296,22 @@ def test_fit_draws_each_view_once_before_any_again() -> None:
     assert set(seen) == {(row, turn) for row in range(10) for turn in range(3)}
     drawn = seen[-30:]
     assert len(set(drawn)) == 30
+
+
+def test_the_end_of_an_epoch_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras itself waits a tenth of a second for one batch more, in training and validation."""
+    get, waited = queue.Queue.get, []
+
+    def watched(self: queue.Queue, block: bool = True, timeout: float | None = None) -> object:
+        try:
+            return get(self, block, timeout)
+        except queue.Empty:
+            waited.extend([timeout] if timeout else [])
+            raise
+
+    monkeypatch.setattr(queue.Queue, "get", watched)
+    fitted(epochs=3)
+    assert waited == []
 
 
 def test_the_same_fit_gives_the_same_bytes() -> None:

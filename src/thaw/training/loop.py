@@ -159,6 +159,7 @@ def fit(
         A row an epoch, the columns of `HISTORY`, and which was taken.
     """
     compile_model(model, how, len(train), steps, soft=train.soft)
+    private.end_epochs_at_once()
     if devices.count() > 1:
         private.build_for_several_devices(model, train[0])
     best = Best(selection, validation)
