@@ -1,8 +1,10 @@
 """A cluster of three nodes on this machine: real processes of Ray, which are killed."""
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import works
@@ -212,6 +215,36 @@ def test_a_cluster_begins_where_temporary_files_lie_deep(
         driver.terminate()
         assert "can't be reached" not in driver.communicate(timeout=60)[1]
     assert lines(tmp_path / "out") > 3
+
+
+def test_a_cluster_that_wants_a_token_is_reached(finished: Finished, tmp_path: Path) -> None:
+    """Begun by hand; `ray start` wants one where there is one, as once a cluster was begun here."""
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    more = {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": None}
+    token = tmp_path / "home/.ray/auth_token"
+    token.parent.mkdir(parents=True)
+    token.write_text("0123456789abcdef" * 4)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    ray = [str(Path(sys.executable).parent / "ray"), "start", "--head", f"--port={port}"]
+    ray += [f"--temp-dir={folder}", "--num-cpus=1", "--include-dashboard=false"]
+    ray += [f"--object-store-memory={STORE}"]
+    try:
+        env = {name: value for name, value in (os.environ | more).items() if value is not None}
+        env.pop(cluster.ADDRESS, None)
+        subprocess.run(ray, env=env, check=True, capture_output=True)
+        more |= {cluster.ADDRESS: f"127.0.0.1:{port}"}
+        with extract(finished.repository.path, tmp_path / "out", **more) as driver:
+            until(lambda: lines(tmp_path / "out") > 3 or driver.poll() is not None)
+            driver.terminate()
+            assert "can't be reached" not in driver.communicate(timeout=60)[1]
+        assert lines(tmp_path / "out") > 3
+    finally:
+        for process in processes(folder):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
