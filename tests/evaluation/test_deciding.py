@@ -112,21 +112,27 @@ def test_the_temperature_is_that_of_the_mean_over_views() -> None:
     assert deciding.temperature(views, labels) < 0.8 * alone
 
 
-def test_pictures_that_are_all_right_get_a_finite_temperature() -> None:
+def test_sure_pictures_that_are_all_right_are_left_as_they_are() -> None:
+    """And those that are less sure than they are right get as sure as Platt's targets."""
     labels = np.array([0, 1] * 20)
     logits = np.where(labels == 1, 9.0, -9.0)[:, None, None]
-    found = deciding.temperature(logits, labels)
-    # As sure as Platt's targets of 20 pictures a class.
-    assert deciding.probabilities(9 / found * np.ones((1, 1)))[0, 1] == pytest.approx(21 / 22)
+    assert deciding.temperature(logits, labels) == 1
+    found = deciding.temperature(logits / 9, labels)
+    assert deciding.probabilities(1 / found * np.ones((1, 1)))[0, 1] == pytest.approx(21 / 22)
 
 
-def test_what_chance_makes_of_few_calibrated_pictures_is_no_temperature() -> None:
-    """Of 40 draws of 250 pictures a twentieth would get one, were there no more to learn."""
+@pytest.mark.parametrize("count", [40, 250])
+@pytest.mark.parametrize("spread", [2, 5, 10])
+def test_what_chance_makes_of_few_calibrated_pictures_is_no_temperature(
+    count: int, spread: float
+) -> None:
+    """However sure they are: of 40 draws a twentieth would get one, were there no more to learn."""
     generator = np.random.default_rng(4)
     found = []
     for _ in range(40):
-        true = generator.normal(0, 2, (250, 1, 1))
-        labels = (generator.uniform(size=250) < deciding.probabilities(true)[:, 0, 1]).astype(int)
+        true = generator.normal(0, spread, (count, 1, 1))
+        shares = deciding.probabilities(true)[:, 0, 1]
+        labels = (generator.uniform(size=count) < shares).astype(int)
         found.append(deciding.temperature(true, labels))
     assert sum(each != 1 for each in found) <= 6
 

@@ -101,9 +101,10 @@ def temperature(logits: Array, labels: Labels) -> float:
     """What to divide logits by so that the cross-entropy of the mean over views is least.
 
     Guo et al. 2017, On Calibration of Modern Neural Networks. The targets are Platt's, (n + 1) /
-    (n + 2) for a class of n pictures and the rest shared by the others, so that pictures which are
-    all right get a finite one. It is 1 where the likelihood of 1 is lower by no more than chance
-    makes it (Wilks 1938): of few pictures, or calibrated ones, another one does more harm.
+    (n + 2) for a class of n pictures and the rest shared by the others, so that it is finite. It is
+    1 where the likelihood of 1 is lower by no more than chance makes it (Wilks 1938): of few
+    pictures, or calibrated ones, another one does more harm. That is asked of the labels as they
+    are, since by Platt's targets a calibrated model that is sure would be too sure.
 
     Args:
         logits: (N, views, 1 or classes) of pictures that weren't trained on.
@@ -112,17 +113,18 @@ def temperature(logits: Array, labels: Labels) -> float:
     classes = max(logits.shape[2], 2)
     counts = np.bincount(labels, minlength=classes)
     sure = ((counts + 1) / (counts + 2))[labels, None]
-    targets = np.where(np.eye(classes, dtype=bool)[labels], sure, (1 - sure) / (classes - 1))
+    true = np.eye(classes)[labels]
+    targets = np.where(true == 1, sure, (1 - sure) / (classes - 1))
     both = np.concatenate([np.zeros_like(logits), logits], axis=2) if classes == 2 else logits
 
-    def loss(power: float) -> float:
+    def loss(power: float, wanted: Array) -> float:
         scaled = both * np.exp(-power)
         logs = scaled - logsumexp(scaled, axis=2, keepdims=True)
-        return float(-np.sum(targets * (logsumexp(logs, axis=1) - np.log(logs.shape[1]))))
+        return float(-np.sum(wanted * (logsumexp(logs, axis=1) - np.log(logs.shape[1]))))
 
     ends = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
-    found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded")
-    better = 2 * (loss(0.0) - float(found.fun))
+    found = scipy.optimize.minimize_scalar(loss, args=(targets,), bounds=ends, method="bounded")
+    better = 2 * (loss(0.0, true) - loss(float(found.x), true))
     return float(np.exp(found.x)) if better > CHANCE else 1.0
 
 
