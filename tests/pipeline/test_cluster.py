@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -217,7 +218,7 @@ def test_a_cluster_begins_where_temporary_files_lie_deep(
     assert lines(tmp_path / "out") > 3
 
 
-def test_a_cluster_that_wants_a_token_is_reached(finished: Finished, tmp_path: Path) -> None:
+def test_where_a_cluster_wants_a_token_that_is_told(finished: Finished, tmp_path: Path) -> None:
     """Begun by hand; `ray start` wants one where there is one, as once a cluster was begun here."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     more = {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": None}
@@ -235,6 +236,11 @@ def test_a_cluster_that_wants_a_token_is_reached(finished: Finished, tmp_path: P
         env.pop(cluster.ADDRESS, None)
         subprocess.run(ray, env=env, check=True, capture_output=True)
         more |= {cluster.ADDRESS: f"127.0.0.1:{port}"}
+        with extract(finished.repository.path, tmp_path / "out", **more) as driver:
+            told = driver.communicate(timeout=60)[1].splitlines()[-1]
+            assert re.match(rf"error: RAY_ADDRESS=127.0.0.1:{port}: Ray can't be reached", told)
+            assert "set RAY_AUTH_MODE=token if it wants a token" in told
+        more |= {"RAY_AUTH_MODE": "token"}
         with extract(finished.repository.path, tmp_path / "out", **more) as driver:
             until(lambda: lines(tmp_path / "out") > 3 or driver.poll() is not None)
             driver.terminate()

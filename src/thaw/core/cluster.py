@@ -30,8 +30,6 @@ from thaw.core.errors import ThawError, one_line, reason
 SRC = Path(__file__).parents[2]
 UNFINISHED = SRC.parent / "data/unfinished/cluster"
 ADDRESS = "RAY_ADDRESS"
-TOKEN = Path.home() / ".ray/auth_token"
-TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where it lies elsewhere
 TRIES = 3  # processes that a picture may end before it is named
 WAITING = 2  # parts that a process has, so that it never waits for the next
 AHEAD = 4  # parts a process that may be done out of order, so that memory stays flat
@@ -419,10 +417,6 @@ def connect() -> Any:
     if _ray is not None:
         return _ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray looks for a token by itself where it begins a cluster or finds one, not at an address that
-    # it is given. A cluster that wants none takes who brings one.
-    if TOKEN.exists() or any(os.environ.get(name) for name in TOKENS):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
     from ray.job_config import JobConfig
 
@@ -449,7 +443,7 @@ def connect() -> Any:
         at = f"{ADDRESS}={address}: " if address else ""
         raise ThawError(
             f"{at}Ray can't be reached ({one_line(reason(error))}); start it with `ray start "
-            "--head`, bring its token here (~/.ray/auth_token) if it wants one, or unset "
+            "--head`, set RAY_AUTH_MODE=token if it wants a token (docs/use/cluster.md), or unset "
             f"{ADDRESS} to use this machine alone"
         ) from None
     atexit.register(ray.shutdown)
