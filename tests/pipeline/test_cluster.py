@@ -1,25 +1,21 @@
 """A cluster of three nodes on this machine: real processes of Ray, which are killed."""
 
-import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import works
-from nodes import STORE, processes, running, until
+from nodes import STORE, processes, running, short_folder, until
 from places import ROOT, SRC
 from repository import Finished
 from thaw.core import cluster, engines
@@ -155,6 +151,11 @@ def test_a_node_that_does_not_see_the_folder_is_named(monkeypatch: pytest.Monkey
         list(engines.spread(Raises(-1), range(1), 1))
 
 
+def environment(**more: str | None) -> dict[str, str]:
+    """This process's, with these; without those that are None."""
+    return {name: value for name, value in (os.environ | more).items() if value is not None}
+
+
 def extract(repository: Path, out: Path, **env: str | None) -> subprocess.Popen[str]:
     """Extract on a cluster in a process of its own; every picture takes a while."""
     cluster.dismiss()  # its cores are for that
@@ -162,11 +163,7 @@ def extract(repository: Path, out: Path, **env: str | None) -> subprocess.Popen[
     return subprocess.Popen(
         [sys.executable, "-m", "works", str(repository), str(out)],
         cwd=out.parent,
-        env={
-            name: value
-            for name, value in (os.environ | {"PYTHONPATH": os.pathsep.join(places)} | env).items()
-            if value is not None
-        },
+        env=environment(PYTHONPATH=os.pathsep.join(places), **env),
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -177,6 +174,15 @@ def lines(out: Path) -> int:
     """Of the journal of what was extracted."""
     journal = out / ".part-train.journal"
     return journal.read_text().count("\n") if journal.exists() else 0
+
+
+def extracts(repository: Path, out: Path, **env: str | None) -> bool:
+    """Whether it comes as far as some pictures."""
+    with extract(repository, out, **env) as driver:
+        until(lambda: lines(out) > 3 or driver.poll() is not None)
+        driver.terminate()
+        assert "can't be reached" not in driver.communicate(timeout=60)[1]
+    return lines(out) > 3
 
 
 def test_extraction_whose_driver_is_killed_goes_on_in_the_same_bytes(
@@ -211,17 +217,11 @@ def test_a_cluster_begins_where_temporary_files_lie_deep(
     deep = tmp_path / ("deep" * 20)
     deep.mkdir()
     more = {cluster.ADDRESS: "", "RAY_TMPDIR": None, "TMPDIR": str(deep)}
-    with extract(finished.repository.path, tmp_path / "out", **more) as driver:
-        until(lambda: lines(tmp_path / "out") > 3 or driver.poll() is not None)
-        driver.terminate()
-        assert "can't be reached" not in driver.communicate(timeout=60)[1]
-    assert lines(tmp_path / "out") > 3
+    assert extracts(finished.repository.path, tmp_path / "out", **more)
 
 
 def test_where_a_cluster_wants_a_token_that_is_told(finished: Finished, tmp_path: Path) -> None:
     """Begun by hand; `ray start` wants one where there is one, as once a cluster was begun here."""
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    more = {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": None}
     token = tmp_path / "home/.ray/auth_token"
     token.parent.mkdir(parents=True)
     token.write_text("0123456789abcdef" * 4)
@@ -229,35 +229,24 @@ def test_where_a_cluster_wants_a_token_that_is_told(finished: Finished, tmp_path
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--head", f"--port={port}"]
-    ray += [f"--temp-dir={folder}", "--num-cpus=1", "--include-dashboard=false"]
-    ray += [f"--object-store-memory={STORE}"]
-    try:
-        env = {name: value for name, value in (os.environ | more).items() if value is not None}
-        env.pop(cluster.ADDRESS, None)
-        subprocess.run(ray, env=env, check=True, capture_output=True)
-        more |= {cluster.ADDRESS: f"127.0.0.1:{port}"}
-        with extract(finished.repository.path, tmp_path / "out", **more) as driver:
+    ray += [f"--object-store-memory={STORE}", "--num-cpus=1", "--include-dashboard=false"]
+    with short_folder() as folder:
+        own = {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": None}
+        begun = environment(**own | {cluster.ADDRESS: None})
+        subprocess.run([*ray, f"--temp-dir={folder}"], env=begun, check=True, capture_output=True)
+        own |= {cluster.ADDRESS: f"127.0.0.1:{port}"}
+        with extract(finished.repository.path, tmp_path / "out", **own) as driver:
             told = driver.communicate(timeout=60)[1].splitlines()[-1]
-            assert re.match(rf"error: RAY_ADDRESS=127.0.0.1:{port}: Ray can't be reached", told)
-            assert "set RAY_AUTH_MODE=token if it wants a token" in told
-        more |= {"RAY_AUTH_MODE": "token"}
-        with extract(finished.repository.path, tmp_path / "out", **more) as driver:
-            until(lambda: lines(tmp_path / "out") > 3 or driver.poll() is not None)
-            driver.terminate()
-            assert "can't be reached" not in driver.communicate(timeout=60)[1]
-        assert lines(tmp_path / "out") > 3
-    finally:
-        for process in processes(folder):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+        assert re.match(rf"error: RAY_ADDRESS=127.0.0.1:{port}: Ray can't be reached", told)
+        assert "set RAY_AUTH_MODE=token if it wants a token" in told
+        own |= {"RAY_AUTH_MODE": "token"}
+        assert extracts(finished.repository.path, tmp_path / "out", **own)
 
 
 def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
     finished: Finished, tmp_path: Path
 ) -> None:
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    try:
+    with short_folder() as folder:
         out = tmp_path / "out"
         more = {cluster.ADDRESS: "", "RAY_TMPDIR": folder}
         with extract(finished.repository.path, out, **more) as driver:
@@ -267,8 +256,6 @@ def test_ctrl_c_ends_all_processes_of_a_cluster_that_was_begun_here(
             told = driver.communicate(timeout=60)[1]
         assert told == "error: interrupted; run it again\n"
         until(lambda: not processes(folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_every_stage_gives_the_same_lock(finished: Finished, nodes: Nodes, tmp_path: Path) -> None:

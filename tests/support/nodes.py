@@ -41,6 +41,19 @@ def processes(folder: str) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
+def short_folder() -> Iterator[str]:
+    """For Ray, whose sockets' names have 107 bytes; with it ends all of Ray that names it."""
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    try:
+        yield folder
+    finally:
+        for process in processes(folder):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def running(cores: list[int], missed: int, answer: int) -> Iterator[tuple[Any, str]]:
     """A cluster, whose address `RAY_ADDRESS` is, and the folder that its processes name.
 
@@ -52,8 +65,7 @@ def running(cores: list[int], missed: int, answer: int) -> Iterator[tuple[Any, s
     kind = pytest.importorskip("ray.cluster_utils", reason="Ray isn't installed here").Cluster
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
     soon |= {"health_check_failure_threshold": missed, "health_check_timeout_ms": answer}
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: a socket's name has 107 bytes
-    with pytest.MonkeyPatch.context() as patch:
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         head = {"num_cpus": cores[0], "object_store_memory": STORE, "include_dashboard": False}
@@ -69,7 +81,3 @@ def running(cores: list[int], missed: int, answer: int) -> Iterator[tuple[Any, s
             if cluster._ray:
                 cluster._ray.shutdown()
             made.shutdown()
-            for process in processes(folder):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            shutil.rmtree(folder, ignore_errors=True)

@@ -142,6 +142,7 @@ class _Worker:
 
 
 _resting: list[Any] = []  # processes that wait for the next work: to begin takes seconds
+_timer: Timer | None = None  # that ends them
 
 
 def dismiss() -> None:
@@ -151,18 +152,15 @@ def dismiss() -> None:
             _ray.kill(_resting.pop())
 
 
-def _rest(process: Any) -> None:
-    """Let it wait for the next work, but no longer than a while: others may want its core."""
-
-    def end() -> None:
-        with suppress(Exception):  # it works again
-            _resting.remove(process)
-            _ray.kill(process)
-
-    _resting.append(process)
-    timer = Timer(REST, end)
-    timer.daemon = True
-    timer.start()
+def _rest(processes: Sequence[Any]) -> None:
+    """Let them wait for the next work, but no longer than a while: others may want their cores."""
+    global _timer
+    if _timer:
+        _timer.cancel()
+    _resting.extend(processes)
+    _timer = Timer(REST, dismiss)
+    _timer.daemon = True
+    _timer.start()
 
 
 class _Team:
@@ -245,13 +243,9 @@ class _Team:
 
     def close(self) -> None:
         """End the processes that have something to do still; the others rest."""
-        for worker in self._starting.values():
+        for worker in [*self._starting.values(), *(each for each in self._ready if each.parts)]:
             self._end(worker)
-        for worker in self._ready:
-            if worker.parts:
-                self._end(worker)
-            else:
-                _rest(worker.process)
+        _rest([worker.process for worker in self._ready if not worker.parts])
         shutil.rmtree(self._notes, ignore_errors=True)
 
     def _end(self, worker: _Worker) -> None:
@@ -274,7 +268,7 @@ class _Team:
         for _ in range(self._wanted - there):
             note = self._notes / f"{self._born}"
             self._born += 1
-            process = self._rested() or self._new()
+            process = self._process()
             process.go.remote(self._root, str(note))
             self._starting[process.begin.remote(self._work)] = _Worker(process, note)
         if now - self._alive > STALLED:
@@ -285,13 +279,10 @@ class _Team:
                 file=sys.stderr,
             )
 
-    def _rested(self) -> Any:
-        """A process that waits for work; None where there is none."""
+    def _process(self) -> Any:
+        """One that rests, or a new one."""
         with suppress(IndexError):
             return _resting.pop()
-
-    def _new(self) -> Any:
-        """A process that begins."""
         return self._kind.options(num_cpus=1, max_restarts=0).remote()
 
     def _begun(self, promise: Any) -> None:
