@@ -101,8 +101,8 @@ def _collecting_garbage() -> Iterator[None]:
     """Let Python collect the garbage that is made inside soon, by hiding older objects from it.
 
     tf2onnx copies the graph with its weights for each of its passes. Because of TensorFlow's many
-    older objects Python would look for these copies too rarely (300 MB for MobileNetV2), and each
-    look through them takes half a second.
+    older objects Python would look for these copies too rarely (300 MB for MobileNetV2), and take
+    longer for it.
     """
     gc.freeze()
     try:

@@ -5,6 +5,7 @@ Each says why, and fails with a sentence if a version no longer has it.
 
 import thaw.networks.quiet  # noqa: F401
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,7 @@ def slots(optimizer: keras.Optimizer, kind: str, variable: Any) -> Any:
     return _door(optimizer, f"_{kind}", "keras")[index].value
 
 
+@functools.cache  # once a process
 def end_epochs_at_once() -> None:
     """Let the reading of an epoch's batches end when all are read.
 
@@ -106,8 +108,6 @@ def end_epochs_at_once() -> None:
 
     kind = _door(py_dataset_adapter, "PyDatasetEnqueuer", "keras")
     stop = _door(kind, "stop", "keras")
-    if hasattr(stop, "waits"):
-        return
 
     def stop_at_once(reading: Any, drain_queue_and_join: bool = True) -> None:
         thread, queue = (_door(reading, name, "keras") for name in ("run_thread", "future_queue"))
@@ -118,7 +118,6 @@ def end_epochs_at_once() -> None:
         # An ended thread reads nothing more; without it there is nothing to wait for.
         stop(reading, thread.is_alive() or not queue.empty())
 
-    stop_at_once.waits = stop  # type: ignore[attr-defined]
     kind.stop = stop_at_once
 
 
