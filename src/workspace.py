@@ -33,6 +33,7 @@ HEAD_ONNX = Path("data/head.onnx")  # as trained; stage decide makes those of mo
 FINE_TUNED_ONNX = Path("data/fine_tuned.onnx")
 PREDICTIONS = Path("data/predictions.csv")  # of the test pictures
 VALIDATION = Path("data/validation_predictions.csv")
+DOUBTS = Path("data/doubts.csv")  # test pictures of which a model says that it doesn't know
 WEAK_SPOTS = Path("data/weak_spots.csv")  # their pictures
 MODELS = Path("models")
 METRICS = Path("metrics")

@@ -28,11 +28,13 @@ from thaw.drawing import markdown, plots, summary
 from thaw.evaluation import deciding, differences, metrics
 from thaw.evaluation.inference import Classifier
 from thaw.evaluation.record import TITLES, Evaluation, Spot, WeakSpots, whose
+from thaw.evaluation.robustness import of_model, sentences
 from thaw.files import checksums, tables
 from thaw.files.serialize import write_json, write_text
 from thaw.pictures import decoding
 from thaw.review import audit_page, auditing, folds, pages, reports, share_tables
 from thaw.review.revisions import WORKSPACE, Revision, opened
+from thaw.review.robustness import note
 from thaw.splitting import corrections
 
 PAGE = Path("page/index.html")
@@ -46,6 +48,7 @@ SECTIONS = {
     "curves": "Curves",
     "confusion": "Confusion",
     "threshold": "Threshold",
+    "robustness": "Robustness",
     "gallery": "Pictures",
     "audit": "Audit",
     "pipeline": "Pipeline",
@@ -196,7 +199,7 @@ def gallery(
     if worst:
         drawn = heat_maps(rows["path"][worst].tolist(), [predicted[row] for row in worst])
         heat = dict(zip(worst, drawn, strict=True))
-    inside = spots()
+    inside, unsure = spots(), doubts()
     made = thumbnails(rows["path"][shown].tolist())
     pictures = [
         {
@@ -207,6 +210,7 @@ def gallery(
             "predicted": [int(found.decided[key][row]) for key in models],
             "picture": picture,
             "spots": inside.get(rows["path"][row], []),
+            "doubts": [unsure.get((rows["path"][row], key), "") for key in models],
             **heat.get(row, {}),
         }
         for row, picture in zip(shown, made, strict=True)
@@ -220,6 +224,24 @@ def spots() -> dict[str, list[int]]:
     for path, number in tables.read(workspace.WEAK_SPOTS)[["path", "spot"]].itertuples(index=False):
         found.setdefault(path, []).append(int(number))
     return found
+
+
+def doubts() -> dict[tuple[str, str], str]:
+    """By picture and model, why the model doesn't know."""
+    table = tables.read(workspace.DOUBTS)[["path", "model", "why"]]
+    return {(path, model): why for path, model, why in table.itertuples(index=False)}
+
+
+def robustness() -> dict[str, Any]:
+    """What `make robustness` found of this model; empty where it didn't look at it."""
+    found = of_model(workspace.MODELS / "model.onnx", workspace.ROBUSTNESS)
+    if found is None:
+        return {}
+    return {
+        "opening": sentences(found).replace("`", ""),
+        "table": share_tables.by_corruption(found),
+        "closing": note(found),
+    }
 
 
 def spot_name(spot: Spot) -> str:
@@ -390,7 +412,8 @@ def write(now: Revision, given: argparse.Namespace) -> None:
     rows = tables.read(workspace.PREDICTIONS)
     models = tested.compared
     drawn = charts(tested)
-    audit = audited()
+    audit, corrupted = audited(), robustness()
+    absent = {name for name, there in (("audit", audit), ("robustness", corrupted)) if not there}
     shares = {key: found.probabilities[key] for key in models}
     positive = None if tested.positive is None else classes.index(tested.positive)
     apart = None
@@ -434,7 +457,8 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "title": dataset["title"],
         "run": f"{markdown.place(params.base_model)} on {params.dataset}, {commit(now)}",
         "warnings": warnings(now),
-        "sections": [each for each in SECTIONS.items() if each[0] != "audit" or audit],
+        "sections": [each for each in SECTIONS.items() if each[0] not in absent],
+        "robustness": corrupted,
         "audit": audit[0] if audit else None,
         "tiles": [*tiles(tested), size_tile(rows)],
         "weak_spots": [each.replace("`", "") for each in summary.weak_spots(spots_found)],
@@ -474,6 +498,7 @@ def write(now: Revision, given: argparse.Namespace) -> None:
         "confusion" if many else "confused": [],
         "subgroups": sorted({row["subgroup"] for row in pictures} - {""}),
         "heat_maps": heated,
+        "in_doubt": any(any(row["doubts"]) for row in pictures),
         "gallery_about": f"{about}.",
         "footer": f"Made by Thaw. Pictures: {dataset['licence']}. {dataset['citation']}",
     }

@@ -44,8 +44,12 @@ class Said:
 
     probabilities: metrics.Array  # (N, classes)
     decided: metrics.Labels  # (N,) class numbers
-    in_doubt: NDArray[np.bool_]  # (N,)
+    doubts: tuple[str, ...]  # of each, why the model doesn't know; empty where it does
     uncalibrated: metrics.Array  # (N, classes) probabilities, had no temperature been chosen
+
+    @property
+    def in_doubt(self) -> NDArray[np.bool_]:
+        return np.array([bool(why) for why in self.doubts])
 
     def sure(self, title: str, labels: metrics.Labels) -> plots.Sure:
         """To be drawn."""
@@ -63,11 +67,11 @@ def predict(path: Path, rows: pd.DataFrame, what: str) -> Said:
             raise ThawError(f"{result.path} can't be read any more ({result.reason})")
         shares.append(result.probabilities)
         decided.append(result.decided)
-        doubts.append(bool(result.doubt))
+        doubts.append(result.doubt)
         assert result.logits is not None
         warm = result.logits.astype(np.float64) * classifier.decision.temperature
         uncalibrated.append(deciding.probabilities(warm).mean(axis=0))
-    return Said(np.stack(shares), np.array(decided), np.array(doubts), np.stack(uncalibrated))
+    return Said(np.stack(shares), np.array(decided), tuple(doubts), np.stack(uncalibrated))
 
 
 def predict_all(rows: pd.DataFrame) -> dict[str, Said]:
@@ -90,7 +94,7 @@ def validated(classes: list[str]) -> tuple[metrics.Labels, dict[str, Said]]:
         shares = table[[f"{name}_{each}" for each in classes]].to_numpy(np.float64)
         decided = predictions.decided(table, classes, name)
         said = shares.argmax(axis=1) if decided is None else decided
-        found[name] = Said(shares, said, np.zeros(len(said), bool), shares)
+        found[name] = Said(shares, said, ("",) * len(said), shares)
     return table["label"].map(classes.index).to_numpy(), found
 
 
@@ -141,6 +145,16 @@ def find_weak_spots(rows: pd.DataFrame, right: NDArray[np.bool_], params: Params
     )
     write_csv(workspace.WEAK_SPOTS, ("path", "spot"), inside)
     return found
+
+
+def write_doubts(paths: list[str], found: dict[str, Said]) -> None:
+    doubted = (
+        (path, name, why)
+        for name, said in found.items()
+        for path, why in zip(paths, said.doubts, strict=True)
+        if why
+    )
+    write_csv(workspace.DOUBTS, ("path", "model", "why"), doubted)
 
 
 def write_curves(
@@ -262,6 +276,7 @@ def main() -> None:
         {name: said.probabilities for name, said in found["test"].items()},
         {name: said.decided for name, said in found["test"].items()},
     )
+    write_doubts(rows["test"]["path"].tolist(), found["test"])
     gallery.draw(
         gallery.Source(
             workspace.IMAGES,

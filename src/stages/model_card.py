@@ -7,12 +7,11 @@ from typing import Any
 import yaml
 
 import workspace
-from thaw.core.errors import ThawError, reason
 from thaw.core.params import Params
 from thaw.drawing import card, summary
 from thaw.drawing.markdown import code, place
 from thaw.evaluation.record import TITLES, Evaluation, WeakSpots
-from thaw.evaluation.robustness import Robustness, sentences
+from thaw.evaluation.robustness import of_model, sentences
 from thaw.files import catalogues
 from thaw.files.serialize import write_text
 from thaw.pictures import presets
@@ -114,23 +113,11 @@ def trained(select: str) -> str:
 
 
 def robustness() -> str:
-    """What `make robustness` found, where it looked at this model.
-
-    Raises:
-        ThawError: when the file isn't what it wrote.
-    """
-    path = workspace.ROBUSTNESS
-    if path.is_file():
-        try:
-            found = Robustness.of_json(workspace.read_json(path))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ThawError(
-                f"{path} is not what `make robustness` writes ({reason(error)}); run it again"
-            ) from None
-        model = (workspace.MODELS / "model.onnx").read_bytes()
-        if found.model == hashlib.md5(model, usedforsecurity=False).hexdigest():
-            return sentences(found)
-    return "Not measured for this model: `make robustness`, then `dvc repro`."
+    """What `make robustness` found, where it looked at this model."""
+    found = of_model(workspace.MODELS / "model.onnx", workspace.ROBUSTNESS)
+    if found is None:
+        return "Not measured for this model: `make robustness`, then `dvc repro`."
+    return sentences(found)
 
 
 def screened(counts: dict[str, Any]) -> str:

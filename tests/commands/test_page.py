@@ -281,6 +281,31 @@ def test_folds_are_shown_where_they_are_of_the_present_parameters(
     assert "2 folds: each of" not in (other.path / "page/index.html").read_text(encoding="utf-8")
 
 
+def test_doubt_and_robustness_are_shown(
+    repository: Repository, rows: list[dict[str, str]], browser: Browser, tmp_path: Path
+) -> None:
+    other = repository.copy(tmp_path)
+    file, path = other.path / "page/index.html", rows[0]["path"]
+    page_of(other, "--heat-maps", "0")
+    assert 'href="#robustness"' not in file.read_text(encoding="utf-8")
+    other.command("robustness", "--pictures", "4")
+    (other.path / "data/doubts.csv").write_text(
+        f"path,model,why\n{path},fine_tuned,unlike its own\n", encoding="utf-8"
+    )
+    page_of(other, "--heat-maps", "0")
+    with opened(browser, file.as_uri()) as page:
+        expect(page.locator("#robustness")).to_contain_text("accuracy is")
+        assert page.locator("#robustness tbody tr").count() == 9  # kinds
+        page.select_option("[name=kind]", "doubt")
+        assert count(page) == 1
+        expect(page.locator("#pictures small")).to_contain_text("in doubt")
+        page.click("#pictures button")
+        expect(page.locator("#viewer-doubt")).to_have_text("In doubt, fine-tuned: unlike its own.")
+        page.keyboard.press("Escape")
+        page.select_option("[name=model]", label="head only")
+        assert count(page) == 0
+
+
 def test_parameters_that_changed_since_are_told(
     repository: Repository, file: Path, browser: Browser
 ) -> None:

@@ -43,7 +43,7 @@ def write(repository: Repository, models: dict[str, float]) -> None:
     with contextlib.chdir(repository.path):
         for name, skill in models.items():
             found = shares(skill)
-            said = evaluate.Said(found, found.argmax(axis=1), LABELS < 0, found)
+            said = evaluate.Said(found, found.argmax(axis=1), ("",) * len(LABELS), found)
             evaluate.write_curves(name, LABELS, said, CLASSES, 1)
     for name, first, epochs in (("head", 1, 3), ("model", 4, 2)):
         rows = [(epoch, 1 / epoch, 2 / epoch, 0.9, 0.8) for epoch in range(first, first + epochs)]

@@ -22,7 +22,7 @@ def test_of_many_classes_empty_cells_are_left_out(
     shares[0] = np.eye(classes)[1]
     names = [f"class {number}" for number in range(classes)]
     with contextlib.chdir(tmp_path):
-        said = evaluate.Said(shares, shares.argmax(axis=1), labels < 0, shares)
+        said = evaluate.Said(shares, shares.argmax(axis=1), ("",) * len(labels), shares)
         evaluate.write_curves("head", labels, said, names, None)
         with Path("plots/confusion_head.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -33,6 +33,19 @@ def test_of_many_classes_empty_cells_are_left_out(
     assert ("drawn" in rows[0]) == many
     drawn = {pair for pair, row in found.items() if row.get("drawn", "1") == "1"}
     assert len(drawn) == (4 if many else 9)  # DVC's plot shows the confused classes alone
+
+
+def test_pictures_that_a_model_does_not_know_are_listed_with_the_reason(tmp_path: Path) -> None:
+    shares = np.eye(2)[[0, 1, 1]]
+    found = {
+        name: evaluate.Said(shares, shares.argmax(axis=1), doubts, shares)
+        for name, doubts in (("head", ("", "", "too unsure")), ("fine_tuned", ("unlike", "", "")))
+    }
+    assert found["head"].in_doubt.tolist() == [False, False, True]
+    with contextlib.chdir(tmp_path):
+        evaluate.write_doubts(["a.png", "b.png", "c.png"], found)
+        written = Path("data/doubts.csv").read_text(encoding="utf-8")
+    assert written == "path,model,why\nc.png,head,too unsure\na.png,fine_tuned,unlike\n"
 
 
 def test_as_many_confused_classes_are_drawn_as_there_is_room() -> None:

@@ -1,13 +1,17 @@
 """How far accuracy falls on corrupted pictures, and whether confidence falls with it."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw.core.errors import ThawError, reason
 from thaw.evaluation import differences, intervals
 from thaw.evaluation.deciding import Decision, confidence
 from thaw.evaluation.influence import Array
@@ -83,6 +87,28 @@ class Robustness:
     def kinds(self) -> dict[str, list[Strength]]:
         """The strengths of each kind, mild to severe."""
         return {kind: list(some) for kind, some in groupby(self.strengths, lambda each: each.kind)}
+
+
+def of_model(model: Path, path: Path) -> Robustness | None:
+    """What `make robustness` wrote, where it looked at this model; None where it didn't.
+
+    Args:
+        model: the ONNX file.
+        path: what it wrote.
+
+    Raises:
+        ThawError: when it isn't what it writes.
+    """
+    if not path.is_file():
+        return None
+    try:
+        found = Robustness.of_json(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ThawError(
+            f"{path} is not what `make robustness` writes ({reason(error)}); run it again"
+        ) from None
+    same = found.model == hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest()
+    return found if same else None
 
 
 def judge(

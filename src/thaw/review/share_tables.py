@@ -7,6 +7,7 @@ from typing import Any
 from thaw.drawing import card, summary
 from thaw.drawing.card import Share
 from thaw.evaluation.record import COMPARED, Cells, Groups
+from thaw.evaluation.robustness import Robustness
 from thaw.review import folds
 
 Cell = tuple[str, str]  # a figure, and its interval or nothing
@@ -93,6 +94,23 @@ def by_folds(result: Mapping[str, Any]) -> list[Table]:
         if groups[models[-1]]:
             found.append(by_group(title, groups))
     return found
+
+
+def by_corruption(found: Robustness) -> Table:
+    """Accuracy on corrupted pictures by kind, at its strengths from mild to severe."""
+    strengths = max(len(some) for some in found.kinds.values())
+    rows = [
+        (
+            f"{kind}, {some[0].unit}",
+            [
+                (f"{each.accuracy:.1%}{'' if each.chance else ' *'}", f"at {each.strength:g}")
+                for each in some
+            ],
+        )
+        for kind, some in found.kinds.items()
+    ]
+    heads = [f"strength {number}" for number in range(1, strengths + 1)]
+    return Table("Accuracy by corruption", heads, rows)
 
 
 def _heads(scores: Sequence[str], models: Mapping[str, object]) -> list[str]:

@@ -73,6 +73,7 @@ function filter() {
     (wanted.kind !== "wrong" || mistake(row, m)) &&
     (wanted.kind !== "right" || !mistake(row, m)) &&
     (wanted.kind !== "apart" || new Set(row.predicted).size > 1) &&
+    (wanted.kind !== "doubt" || row.doubts[m]) &&
     (wanted.kind !== "heat" || row.heat));
   found.sort(ORDERS[wanted.order](m));
   const wrong = found.filter((row) => mistake(row, m)).length;
@@ -105,7 +106,7 @@ function card(row, m, place) {
   button.type = "button";
   button.className = wrong ? "wrong" : "right";
   says.textContent = `${wrong ? "✗" : "✓"} ${data.classes[row.predicted[m]]} ${percent(row.shares[m][row.predicted[m]])}`;
-  note.textContent = (wrong ? `is ${data.classes[row.label]}` : "right") + (row.heat ? " · heat map" : "");
+  note.textContent = (wrong ? `is ${data.classes[row.label]}` : "right") + (row.doubts[m] ? " · in doubt" : "") + (row.heat ? " · heat map" : "");
   button.title = row.path;
   button.append(image, says, note);
   button.addEventListener("click", () => view(place));
@@ -137,6 +138,8 @@ function view(place) {
   const row = found[at];
   const heat = document.getElementById("viewer-heat");
   document.getElementById("viewer-h").textContent = `${row.path}: is ${data.classes[row.label]}` + (row.subgroup ? `, ${row.subgroup}` : "");
+  document.getElementById("viewer-doubt").textContent = data.models
+    .flatMap((name, m) => row.doubts[m] ? [`In doubt${data.models.length > 1 ? `, ${name}` : ""}: ${row.doubts[m]}.`] : []).join(" ");
   document.getElementById("viewer-picture").src = row.large || row.picture;
   document.getElementById("viewer-picture").alt = `Test picture ${row.path}`;
   heat.hidden = !row.heat;
