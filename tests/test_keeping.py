@@ -42,6 +42,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("params.yaml").write_text("seed: 1\n")
         with Repo() as repo:
             repo.reproduce()
+        for name in ("folds", "robustness"):
+            Path(name).mkdir()
+            Path(name, "found.csv").write_text("of seed 1\n")
     git(folder, "add", "--all")
     git(folder, "-c", "user.name=A", "-c", "user.email=a@b", "commit", "--quiet", "-m", "Run")
     return folder
@@ -166,16 +169,24 @@ def test_undo_brings_all_back_and_loses_nothing(
     Path("models/model_card.md").write_text("mine")
     Path("models/model.onnx").unlink()
     Path("src.py").write_text("code")
+    Path("folds/found.csv").write_text("of seed 2\n")
+    Path("robustness/found.csv").unlink()
     undo.main()
     assert status.st_size == Path("params.yaml").stat().st_size
     assert Path("params.yaml").read_text() == "seed: 1\n"
     assert Path("models/model.onnx").read_text() == "seed: 1\n"
     assert Path("models/model_card.md").read_text() == "seed: 1\n"
     assert Path("src.py").read_text() == "code"
-    assert moved() == {"params.yaml": "seed: 2\n", "models/model_card.md": "mine"}
+    for name in ("folds", "robustness"):
+        assert Path(name, "found.csv").read_text() == "of seed 1\n"
+    assert moved() == {
+        "params.yaml": "seed: 2\n",
+        "models/model_card.md": "mine",
+        "folds/found.csv": "of seed 2\n",
+    }
     said = capsys.readouterr().out
     assert "params.yaml and all results are as last committed" in said
-    assert "  models/model_card.md\n  params.yaml\n" in said
+    assert "  folds/found.csv\n  models/model_card.md\n  params.yaml\n" in said
 
 
 @pytest.mark.usefixtures("here")

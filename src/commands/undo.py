@@ -3,8 +3,9 @@
     python src undo
 
 It is the way back from a run that stopped, a wrong value, an experiment applied by mistake. Nothing
-is lost: what params.yaml, dvc.lock, metrics/ and plots/ hold now, and what you changed where stages
-write, is moved to a folder in kept/ first. Code, datasets/ and all other files stay as they are.
+is lost: what params.yaml, dvc.lock, metrics/, plots/, folds/ and robustness/ hold now, and what you
+changed where stages write, is moved to a folder in kept/ first. Code, datasets/ and all other files
+stay as they are.
 """
 
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> None:
     places = (
         *(workspace.PARAMS, LOCK, workspace.GIVEN),
         *(workspace.METRICS, workspace.PLOTS, workspace.MODELS),
+        *(Path("folds"), workspace.ROBUSTNESS.parent),  # beside metrics/ and the model card
     )
     known = keeping.committed(*places)
     changed = [path for path, same in known.items() if not same]
