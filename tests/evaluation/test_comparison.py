@@ -181,3 +181,16 @@ def test_nothing_was_fine_tuned_unless_an_epoch_was_taken(
 )
 def test_a_title_says_whose_score_it_is(name: str, positive: str | None, expected: str):
     assert summary.title(name, positive) == expected
+
+
+@pytest.mark.parametrize("kind", ["roc", "pr"])
+def test_a_mean_curves_points_are_those_of_the_whole_curve(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 30, 900)
+    shares = generator.random((900, 30)).round(2) + np.eye(30)[labels] / 2
+    monkeypatch.setattr(comparison, "CURVE_POINTS", 10**6)
+    whole = comparison.curve(kind, labels, shares)
+    monkeypatch.setattr(comparison, "CURVE_POINTS", 20)
+    assert comparison.curve(kind, labels, shares) == [whole[n] for n in comparison.kept(len(whole))]

@@ -75,27 +75,35 @@ def curve(
     """Points of a "roc" (FPR, TPR, threshold) or "pr" (recall, precision, threshold) curve.
 
     Of the class that `metrics.scores` judges. Where it judges all, the mean of their curves, whose
-    area is the mean of their areas; its points have no threshold. Keeps at most 500 points.
+    area is the mean of their areas; its points have no threshold. At most 500 points are `kept`.
     """
     columns = influence.judged(probabilities.shape[1], positive)
     measure = metrics.roc_curve if kind == "roc" else metrics.precision_recall_curve
     curves = [measure(labels == column, probabilities[:, column]) for column in columns]
-    found: Sequence[Array] = curves[0]
     if len(curves) > 1:
         mean = mean_roc if kind == "roc" else mean_precision
-        found = mean([(across, up) for across, up, _ in curves])
-    points = list(zip(*(axis.tolist() for axis in found), strict=True))
-    keep = np.unique(np.linspace(0, len(points) - 1, min(len(points), CURVE_POINTS)).astype(int))
-    return [points[index] for index in keep]
+        found: Sequence[Array] = mean([(across, up) for across, up, _ in curves])
+    else:
+        found = [axis[kept(len(axis))] for axis in curves[0]]
+    return list(zip(*(axis.tolist() for axis in found), strict=True))
+
+
+def kept(count: int) -> NDArray[np.int64]:
+    """Which of so many points of a curve are kept: the first, the last, and evenly between."""
+    return np.unique(np.linspace(0, count - 1, min(count, CURVE_POINTS)).astype(int))
 
 
 def mean_roc(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     """The mean of ROC curves, straight between their points: false and true positive rate.
 
-    At a step up there are two points: the mean of the lower ends and that of the upper ends.
+    At a step up there are two points: the mean of the lower ends and that of the upper ends. The
+    mean is taken at the points that are `kept` alone: of a thousand classes they are few of many.
     """
-    across = np.unique(np.concatenate([fpr for fpr, _ in curves]))
-    ends = []
+    every = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    points = kept(2 * len(every))
+    places, at = np.unique(points // 2, return_inverse=True)
+    across = every[places]
+    low, high = np.zeros((2, len(across)))
     for fpr, tpr in curves:
         own, first = np.unique(fpr, return_index=True)
         last = np.append(first[1:], len(fpr)) - 1
@@ -103,21 +111,24 @@ def mean_roc(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
         before = np.maximum(after - 1, 0)
         width = np.where(after > before, own[after] - own[before], 1.0)
         share = np.where(after > before, (across - own[before]) / width, 1.0)
-        low = (1 - share) * tpr[last[before]] + share * tpr[first[after]]
-        ends.append((low, np.where(own[after] == across, tpr[last[after]], low)))
-    return np.repeat(across, 2), np.mean(ends, axis=0).T.ravel()
+        ends = (1 - share) * tpr[last[before]] + share * tpr[first[after]]
+        low += ends
+        high += np.where(own[after] == across, tpr[last[after]], ends)
+    up = np.where(points % 2, high[at], low[at]) / len(curves)
+    return across[at], up
 
 
 def mean_precision(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     """The mean of precision-recall curves, each step with the precision at its end, as in average
-    precision: recall and precision, from all found to none.
+    precision: recall and precision, from all found to none, at the points that are `kept`.
     """
-    across = np.unique(np.concatenate([recall for recall, _ in curves]))
-    ups = []
+    across = np.unique(np.concatenate([recall for recall, _ in curves]))[::-1]
+    across = across[kept(len(across))]
+    up = np.zeros(len(across))
     for recall, precision in curves:
         rising, own = recall[::-1], precision[::-1]
-        ups.append(own[np.searchsorted(rising, across)])
-    return across[::-1], np.mean(ups, axis=0)[::-1]
+        up += own[np.searchsorted(rising, across)]
+    return across, up / len(curves)
 
 
 def by_group(
