@@ -20,7 +20,7 @@ from thaw.features import cache
 from thaw.features.extraction import Extractor, extract
 from thaw.networks import backbones
 from thaw.pictures import decoding, sessions
-from thaw.training import classifiers, heads, loop
+from thaw.training import choosing, classifiers, heads, loop
 
 SCRATCH = Path("scratch")
 
@@ -79,7 +79,9 @@ def fine_tuning(params: Params, validated: bool) -> Job:
     pictures = sum(len(cache.read(workspace.FEATURES, f"{part}_labels")) for part in parts)
 
     def job() -> int:
-        top.fit(train, validation_data=validation if validated else None, shuffle=False, verbose=0)
+        top.fit(train, shuffle=False, verbose=0)
+        if validated:
+            choosing.validated(top, validation)
         return pictures
 
     job()

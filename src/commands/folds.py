@@ -177,7 +177,8 @@ def pictures() -> pd.DataFrame:
 def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
     """Gather what the cache holds; what it lacks is computed by the frozen layers, once.
 
-    Validation pictures lie there as they are, without views: they are trained on in other folds.
+    Of validation pictures the first view there is the picture itself, then it is turned and
+    mirrored, where that is averaged: in other folds they are trained on.
     And where views are drawn at random, none of them is the picture as it is predicted.
     """
     rows = pictures()
@@ -200,7 +201,7 @@ def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
 
     cached = [of(workspace.FEATURES, name) for name in ("train", "validation")]
     if facts.live or (drawn.count == 1 and not drawn.endless):
-        learn = cached
+        learn = [cached[0], {kind: part[:, :1] for kind, part in cached[1].items()}]
     else:
         learn = [cached[0], made("views", paths[first:], drawn, drawn.count)]
     alone = not params.average_views or still.count == 1
@@ -276,7 +277,6 @@ class Quick(keras.Model):
     def fit(
         self,
         train: Views,
-        validation_data: Views,
         epochs: int,
         initial_epoch: int,
         callbacks: list[keras.callbacks.Callback],
@@ -285,7 +285,7 @@ class Quick(keras.Model):
         """As Keras's, with as many numbers after each epoch, and none after a step."""
         history = keras.callbacks.History()
         told = keras.callbacks.CallbackList(
-            [history, *callbacks], model=self, epochs=epochs, steps=len(train)
+            [*callbacks, history], model=self, epochs=epochs, steps=len(train)
         )
         size = len(train[0][1])
         self.test_on_batch(*train[0])  # makes the variables of metrics
@@ -299,14 +299,14 @@ class Quick(keras.Model):
             made: Callable[..., None] = tf.function(run, reduce_retracing=True)
             return made
 
-        learn, test = steps(self.train_step), steps(self.test_step)
+        learn = steps(self.train_step)
 
-        def over(views: Views, many: Callable[..., None]) -> dict[str, float]:
+        def once() -> dict[str, float]:
             self.reset_metrics()
-            for start in range(0, len(views), AT_ONCE):
-                found = [views[at] for at in range(start, min(start + AT_ONCE, len(views)))]
+            for start in range(0, len(train), AT_ONCE):
+                found = [train[at] for at in range(start, min(start + AT_ONCE, len(train)))]
                 arrays = (np.concatenate(each) for each in zip(*found, strict=True))
-                many(*map(tf.convert_to_tensor, arrays))
+                learn(*map(tf.convert_to_tensor, arrays))
             return {name: float(each) for name, each in self.get_metrics_result().items()}
 
         self.stop_training = False
@@ -314,12 +314,8 @@ class Quick(keras.Model):
         told.on_train_begin()
         for epoch in range(initial_epoch, epochs):
             told.on_epoch_begin(epoch)
-            logs = over(train, learn)
+            logs = once()
             train.on_epoch_end()
-            told.on_test_begin()
-            found = over(validation_data, test)
-            told.on_test_end(found)
-            logs |= {f"val_{name}": value for name, value in found.items()}
             told.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
@@ -332,7 +328,7 @@ def parts(of: Material, learn: Numbers, validate: Numbers) -> Source:
     arrays: dict[str, Any] = {}
     for kind in ("bottleneck", "boundary"):
         arrays[f"train_{kind}"] = Joined(of.learn[kind], learn)
-        arrays[f"validation_{kind}"] = Joined([each[:, :1] for each in of.predict[kind]], validate)
+        arrays[f"validation_{kind}"] = Joined(of.predict[kind], validate)
     arrays["train_labels"], arrays["validation_labels"] = of.labels[learn], of.labels[validate]
     params, paths = of.params, of.rows["path"]
     return Source(

@@ -46,11 +46,15 @@ def main() -> None:
     scratch = workspace.FEATURES.with_name(f".part-{workspace.FEATURES.name}")
     labels = {}
     cached_views = 0 if facts.live else facts.augmentation.count
-    for name, views in (("train", cached_views), ("validation", 0)):
+    # Validation is by what the model predicts: the mean over flips and turns, if it averages.
+    averaged = len(facts.augmentation.symmetries) if params.average_views else 1
+    for name, views in (("train", cached_views), ("validation", averaged)):
         part = split[split["split"] == name]
         paths = part["path"].tolist()
         beyond = extraction.extract(
-            extraction.Extractor(str(workspace.FROZEN), workspace.IMAGES, facts, views),
+            extraction.Extractor(
+                str(workspace.FROZEN), workspace.IMAGES, facts, views, still=name == "validation"
+            ),
             paths,
             workspace.FEATURES,
             name,

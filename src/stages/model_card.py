@@ -107,7 +107,7 @@ def trained(select: str) -> str:
         f"Epochs: {head['epochs']} of the head alone, of which {head['taken']} was taken, then "
         f"{model['epochs']} of fine-tuning, of which {model['taken'] or 'none'} was taken ({by}). "
         f"{last['trainable_parameters']:,} of {last['parameters']:,} numbers of the model were "
-        f"trained at the end; validation accuracy of one view then: "
+        f"trained at the end; validation accuracy then: "
         f"{last['validation_accuracy']:.1%}.{gpus}"
     )
 

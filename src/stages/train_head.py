@@ -3,7 +3,6 @@
 import thaw.networks.quiet  # noqa: F401
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ from thaw.features import cache
 from thaw.networks import backbones, extractors, freezing, scratch
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.training import batches, checkpoints, classifiers, devices, heads, loop
+from thaw.training import batches, checkpoints, choosing, classifiers, devices, heads, loop
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
@@ -170,9 +169,10 @@ def fit_linear(
     classifiers.head_alone(head, (width,))
     logits.set_weights([fitted.kernel, fitted.bias])
     train_loss, train_accuracy = linear.score(fitted, to_fit)
-    counted_alike = replace(to_choose, weights=np.ones_like(to_choose.weights))
-    loss, accuracy = linear.score(fitted, counted_alike)
-    row = (1, train_loss, loss, train_accuracy, accuracy)
+    logits = (to_choose.features @ fitted.kernel + fitted.bias).astype(np.float64)
+    by_view = logits.reshape(len(validation[1]), -1, logits.shape[1])
+    found = choosing.scores(choosing.log_shares(by_view), validation[1])
+    row = (1, train_loss, found["loss"], train_accuracy, found["accuracy"])
     return loop.Fitted([row], 1), fitted.c
 
 

@@ -56,7 +56,7 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
 
     The views are the cache's whatever the seed of training.
     """
-    how = {"seed": 2, "select": "last"}
+    how = {"seed": 2, "select": "last", "average_views": True}
     low = {"layer": "conv_pw_1_relu", "bottleneck": "pooled", "store": None}
     printed = run.stages(*FEATURES_ON, cache=low, fine_tune_at="conv_pw_2", **how)
     assert "slower" not in printed
@@ -69,6 +69,26 @@ def test_a_lower_fine_tune_at_trains_the_same_from_pictures(run: Run) -> None:
     head, model = (saving.load(run.folder / f"models/{name}.keras") for name in ("head", "model"))
     first, last = (each.get_layer("MobileNet").get_layer("conv_pw_2") for each in (head, model))
     assert np.abs(last.kernel.numpy() - first.kernel.numpy()).max() > 0
+
+
+@pytest.mark.parametrize("layer", ["conv_pw_2_relu", "pixels"])
+def test_validation_is_by_what_the_model_predicts(run: Run, layer: str) -> None:
+    how = {"cache": run.params["cache"] | {"layer": layer}, "average_views": True}
+    how["decide"] = run.params["decide"] | {"calibrate": False}
+    run.stages(*FEATURES_ON, "decide", **how)
+    held = np.load(run.folder / "data/features/validation_boundary.npy")
+    assert held.shape[1] == 2  # the picture, and its mirror image
+    if layer == "pixels":
+        np.testing.assert_array_equal(held[:, 1], held[:, 0, :, ::-1])
+    found = pd.read_csv(run.folder / "data/validation_predictions.csv")
+    for name, model in (("head", "head"), ("fine_tuned", "model")):
+        shares = np.where(found["label"] == "b", found[f"{name}_b"], found[f"{name}_a"])
+        facts = run.metrics(model)
+        if facts["taken"] or name == "head":
+            assert facts["validation_loss"] == pytest.approx(-np.log(shares).mean(), rel=2e-3)
+    run.stages("freeze", "extract_features", **how | {"average_views": False})
+    alone = np.load(run.folder / "data/features/validation_boundary.npy")
+    np.testing.assert_array_equal(alone, held[:, :1])
 
 
 def test_everything_thawed(run: Run) -> None:
@@ -138,7 +158,9 @@ def test_without_what_is_trained_no_rate_is_tried(run: Run, tmp_path: Path) -> N
 
 def test_cached_pixels_give_live_views(run: Run) -> None:
     photo = NO_VIEWS | {"preset": "photo"}
-    printed = run.stages(*FEATURES_ON, cache=PIXELS, augment=photo, fine_tune_at="conv_pw_4")
+    printed = run.stages(
+        *FEATURES_ON, cache=PIXELS, augment=photo, fine_tune_at="conv_pw_4", average_views=True
+    )
     assert "cached: pixels; views are drawn anew each epoch" in printed
     assert "slower" not in printed
     stored = np.load(run.folder / "data/features/train_boundary.npy", mmap_mode="r")
@@ -155,9 +177,9 @@ def test_cached_pixels_give_live_views(run: Run) -> None:
             train.on_epoch_end()
     assert len(drawn) == 3 * len(stored)
     pictures = np.load(run.folder / "data/features/validation_boundary.npy")
-    np.testing.assert_array_equal(kept, pictures[: len(kept), 0])
+    np.testing.assert_array_equal(kept, pictures.reshape(-1, *kept.shape[1:])[: len(kept)])
     first = run.losses("head")
-    run.stages("train_head", cache=PIXELS, augment=photo)
+    run.stages("train_head", cache=PIXELS, augment=photo, average_views=True)
     np.testing.assert_array_equal(run.losses("head"), first)
 
 

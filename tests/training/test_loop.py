@@ -12,13 +12,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from helpers import picture
 from thaw.core import progress
 from thaw.pictures import augmentation, decoding, sessions
 from thaw.pictures.augmentation import Augmentation
-from thaw.training import classifiers, heads, loop, views
+from thaw.training import choosing, classifiers, heads, loop, views
 from thaw.training.choosing import Selection
 from thaw.training.views import Soft, Views
 
@@ -241,7 +242,7 @@ def test_fit_learns_a_separable_problem(classes: int) -> None:
     last = dict(zip(loop.HISTORY, history[-1], strict=True))
     assert last["validation_accuracy"] == 1.0
     assert last["train_loss"] < history[0][1]
-    found = loop.evaluate(model, validation)
+    found = choosing.validated(model, validation)
     assert found["accuracy"] == last["validation_accuracy"]
     assert found["loss"] == pytest.approx(last["validation_loss"], rel=1e-5)
 
@@ -252,9 +253,64 @@ def test_evaluate_equals_the_formula() -> None:
     pictures = Views(views.from_cache(features), labels, batch_size=7)
     logits = np.asarray(model(features[:, 0]))[:, 0].astype(np.float64)
     loss = np.log1p(np.exp(np.where(labels == 1, -logits, logits))).mean()
-    found = loop.evaluate(model, pictures)
+    found = choosing.validated(model, pictures)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     assert found["accuracy"] == pytest.approx(((logits > 0) == labels).mean())
+
+
+def test_all_views_of_each_come_one_after_the_other() -> None:
+    views = numbers(3, batch_size=4, views=2, every=True)
+    assert len(views) == 2
+    seen = epoch(views)
+    assert seen == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert epoch(views) == seen
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("select", ["loss", "f1", "roc_auc"])
+def test_validation_is_of_the_mean_over_views(classes: int, select: str) -> None:
+    """Pictures whose views say different things; a batch may end between two of them."""
+    generator = np.random.default_rng(5)
+    features = generator.normal(size=(12, 3, 4)).astype(np.float32)
+    labels = np.arange(12) % classes
+    model = classifiers.head_alone(heads.layers(HEAD, classes), (4,))
+    pictures = Views(views.from_cache(features), labels, batch_size=7, views=3, every=True)
+    logits = np.asarray(model(features.reshape(36, 4))).astype(np.float64)
+    if classes == 2:
+        logits = np.concatenate([0 * logits, logits], axis=1)
+    shares = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).reshape(12, 3, -1).mean(1)
+    found = choosing.validated(model, pictures, select)
+    assert found["loss"] == pytest.approx(-np.log(shares[np.arange(12), labels]).mean(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx((shares.argmax(1) == labels).mean())
+    if select == "f1":
+        wanted = metrics.f1_score(labels, shares.argmax(1), average="macro")
+    elif classes == 2:
+        wanted = metrics.roc_auc_score(labels, shares[:, 1])
+    else:
+        wanted = metrics.roc_auc_score(labels, shares, multi_class="ovr")
+    assert found.get(select) == pytest.approx(found["loss"] if select == "loss" else wanted)
+
+
+def test_an_epoch_that_is_better_by_one_view_alone_is_not_taken() -> None:
+    """Training goes by the first number, which in the other two views says the contrary."""
+    labels = np.arange(40) % 2
+    sign = (2 * labels - 1).astype(np.float32)
+    features = np.stack([sign, -3 * sign, -3 * sign], 1)[..., None]
+    layer = heads.layers(HEAD, 2)
+    model = classifiers.head_alone(layer, (1,))
+    layer[-1].set_weights([np.zeros((1, 1)), np.zeros(1)])
+    read = views.from_cache(features)
+    train = Views(read, labels, batch_size=8, seed=1)
+    taken = {}
+    for name, seen in (("one", 1), ("mean", 3)):
+        layer[-1].set_weights([np.zeros((1, 1)), np.zeros(1)])
+        validation = Views(read, labels, batch_size=8, views=seen, every=True)
+        recipe = loop.Optimization("sgd", 0.1, "constant", 2)
+        found = loop.fit(
+            model, train, validation, recipe, selection=Selection("loss"), from_start=True
+        )
+        taken[name] = found.taken
+    assert taken == {"one": 2, "mean": 0}
 
 
 def test_in_a_log_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,7 +445,9 @@ def test_the_best_epoch_is_taken_and_training_ends_when_none_is_better() -> None
         np.testing.assert_array_equal(before, after)
     found = loop.fit(model, train, validation, how, selection=chosen)
     assert (found.taken, len(found.rows)) == (1, 3)
-    assert loop.evaluate(model, validation)["loss"] == pytest.approx(found.rows[0][2], rel=1e-5)
+    assert choosing.validated(model, validation)["loss"] == pytest.approx(
+        found.rows[0][2], rel=1e-5
+    )
 
 
 def test_averaged_weights_are_what_is_validated_and_kept() -> None:
@@ -413,7 +471,7 @@ def test_averaged_weights_are_what_is_validated_and_kept() -> None:
         average = [kept * a + (1 - kept) * b for a, b in zip(average, state, strict=True)]
     for value, expected in zip(model.get_weights(), average, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
-    loss = loop.evaluate(model, validation)["loss"]
+    loss = choosing.validated(model, validation)["loss"]
     assert loss == pytest.approx(found.rows[-1][2], rel=1e-4)
 
 
@@ -509,7 +567,7 @@ def test_soft_labels_are_learnt_and_validation_is_of_hard_ones(classes: int) -> 
     row = loop.fit(model, train, validation, how).rows[-1]
     assert row[4] == 1.0
     assert row[1] > 0.3  # no less is to be had of labels of 0.9
-    found = loop.evaluate(model, Views(read, labels, batch_size=8))
+    found = choosing.validated(model, Views(read, labels, batch_size=8))
     assert found["loss"] == pytest.approx(row[2], rel=1e-5)
 
 

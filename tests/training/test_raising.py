@@ -225,6 +225,11 @@ def test_it_is_raised_where_epochs_read_more_than_there_is(
     assert bool(capsys.readouterr().out) == pays
 
 
+def test_an_epoch_reads_all_views_of_each_validation_picture() -> None:
+    cached = {"train": np.empty((12, 2)), "validation": np.empty((5, 8))}
+    assert [raising.pays(epochs, cached) for epochs in (1, 2)] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("name", "cached", "thawed", "scales", "expected"),
     [

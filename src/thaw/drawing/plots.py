@@ -95,7 +95,7 @@ def learning_curves(history: pd.DataFrame, fine_tuning_starts: int | None, path:
     bottom.set_xlabel("Epoch")
     bottom.set_ylim(bottom=0)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle("Learning curves (training: dropout, augmentation; validation: one view)")
+    figure.suptitle("Learning curves (training: dropout, augmentation; validation: as it predicts)")
     _save(figure, path)
 
 

@@ -64,6 +64,7 @@ class Extractor:
     folder: Path
     facts: Facts
     views: int
+    still: bool = False  # the picture itself, and turned and mirrored, in place of drawn views
 
     def start(self) -> Callable[[str], tuple[bytes, bytes, int]]:
         """From a picture's path to the bytes of both arrays, and how many values were cut."""
@@ -75,10 +76,14 @@ class Extractor:
             pixels = decoding.load(
                 self.folder / path, facts.image_size, facts.resize, facts.bit_depth
             )
-            drawn = [
-                augmentation.view(pixels, facts.augmentation, index, facts.seed, path)
-                for index in range(self.views)
-            ]
+            if self.still:
+                turned = facts.augmentation.symmetries[: self.views]
+                drawn = [augmentation.symmetric(pixels, *each) for each in turned]
+            else:
+                drawn = [
+                    augmentation.view(pixels, facts.augmentation, index, facts.seed, path)
+                    for index in range(self.views)
+                ]
             stacked = np.stack(drawn or [pixels])
             *cached, bottleneck = sessions.run(session, stacked)
             as_float32 = bottleneck.astype(np.float32).tobytes()

@@ -101,8 +101,8 @@ def slots(optimizer: keras.Optimizer, kind: str, variable: Any) -> Any:
 def end_epochs_at_once() -> None:
     """Let the reading of an epoch's batches end when all are read.
 
-    Keras ends it by waiting a tenth of a second for one more, twice an epoch, which is a third of
-    what an epoch of a head takes.
+    Keras ends it by waiting a tenth of a second for one more, which is much of what an epoch of a
+    head takes.
     """
     from keras.src.trainers.data_adapters import py_dataset_adapter
 

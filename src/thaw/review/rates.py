@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from thaw.core.errors import ThawError
 from thaw.core.progress import track
@@ -158,10 +157,8 @@ def _past(tried: Sequence[Tried]) -> bool:
 def losses(model: keras.Model, validation: Views) -> tuple[Array, NDArray[np.bool_]]:
     """Each validation picture's cross-entropy, and whether it is right, (N,) each."""
     logits, classes = choosing.outputs(model, validation)
-    if logits.shape[1] == 1:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    rows = np.arange(len(classes))
-    return -log_softmax(logits, axis=1)[rows, classes], logits.argmax(1) == classes
+    shares = choosing.log_shares(logits)
+    return -shares[np.arange(len(classes)), classes], shares.argmax(axis=1) == classes
 
 
 def table(found: Found) -> str:

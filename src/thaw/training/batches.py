@@ -2,6 +2,7 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from thaw.training.views import (
 )
 
 LIVE = 2**31  # views of a picture, where none need ever come back
+AT_ONCE = 512  # views that a head is validated on at once, at most, and
+BYTES = 2**24  # how large they are
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,16 @@ def bottlenecks(
         def train(rows: Numbers, turns: Numbers) -> heads.Array:
             return select(live(rows, turns)["bottleneck"])
 
-    return _views(source, train, validation, views, of=[cached if frozen else learnt], held=[held])
+    fitting = min(AT_ONCE, BYTES // (4 * math.prod(held.shape[2:])))
+    return _views(
+        source,
+        train,
+        validation,
+        views,
+        of=[cached if frozen else learnt],
+        held=[held],
+        validated=max(fitting, source.batch_size),
+    )
 
 
 def boundaries(
@@ -143,12 +155,14 @@ def _pixels(
     def pixels(number: int, turn: int) -> decoding.Pixels:
         one: decoding.Pixels
         if cached is not None:
-            one = cached[number, 0]
+            one = cached[number, 0 if augmented else turn]
             forget(cached)
         else:
             one = decoding.load(
                 source.images / paths[number], facts.image_size, facts.resize, facts.bit_depth
             )
+            if not augmented:
+                return augmentation.symmetric(one, *facts.augmentation.symmetries[turn])
         if not augmented:
             return one
         return augmentation.view(one, facts.augmentation, turn, facts.seed, paths[number])
@@ -165,8 +179,12 @@ def _views(
     *,
     of: Sequence[Any] = (),
     held: Sequence[Any] = (),
+    validated: int | None = None,
 ) -> tuple[Views, Views]:
-    """Both, from what `train` and `validation` read, where that are arrays of the cache."""
+    """Both, from what `train` and `validation` read, where that are arrays of the cache.
+
+    As many views of a validation picture are validated on as the cache has, so many at once.
+    """
     labels = source.read("train_labels")
     for array in held:
         if isinstance(array, stores.Parts):
@@ -191,7 +209,9 @@ def _views(
         Views(
             validation,
             source.read("validation_labels"),
-            batch_size=source.batch_size,
+            batch_size=validated or source.batch_size,
+            views=source.read("validation_bottleneck").shape[1],
+            every=True,
             soft=hard,
         ),
     )

@@ -3,19 +3,21 @@
 import thaw.networks.quiet  # noqa: F401
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, logsumexp
 
 from thaw.training import devices
 from thaw.training.views import Views
 
 LOWER = ("loss",)  # is better; of the others, higher is
-OWN = ("f1", "roc_auc")  # need every validation picture's logits
+OWN = ("f1", "roc_auc")  # are computed only where they are selected by
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ LAST = Selection()
 
 
 class Best(keras.callbacks.Callback):
-    """Keeps the weights of the best epoch so far; an equal one that comes later isn't better.
+    """Looks at the validation pictures after each epoch, and keeps the weights of the best so far.
 
-    It stands before `keras.callbacks.SwapEMAWeights`, so that it sees what was validated.
+    A picture counts as the model predicts it: by the mean over its views, where there are several,
+    and by averaged weights, where the optimizer averages them. An equal epoch that comes later
+    isn't better. It stands before all callbacks that read what validation gave.
     """
 
     def __init__(self, how: Selection, validation: Views) -> None:
@@ -44,29 +48,24 @@ class Best(keras.callbacks.Callback):
         self._value: float | None = None
         self._epoch = 0
         self._weights: list[NDArray[Any]] = []
-        self._validated: list[NDArray[Any]] = []
-        self._measured = 0.0
 
     def look_at_start(self, model: keras.Model) -> None:
         """Let the weights before the first epoch be what an epoch has to beat."""
-        found = model.evaluate(self._validation.feed(), verbose=0, return_dict=True)
-        self.start = {name: float(found[name]) for name in ("loss", "accuracy")}
+        found = validated(model, self._validation, self._how.select)
+        self.start = {name: found[name] for name in ("loss", "accuracy")}
         self._weights = _values(model)
         if self._how.select != "last":
-            own = self._how.select in OWN
-            self._value = self._score(model) if own else self.start[self._how.select]
-
-    def on_test_end(self, logs: object = None) -> None:  # noqa: ARG002
-        self._validated = _values(self.model)
-        if self._how.select in OWN:
-            self._measured = self._score(self.model)
+            self._value = found[self._how.select]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         select = self._how.select
         self._epoch = epoch + 1
-        value = self._measured if select in OWN else logs.get(f"val_{select}", 0.0)
-        if self._value is None or select == "last" or self._better(float(value)):
-            self._value, self._weights, self.taken = float(value), self._validated, self._epoch
+        with _averaged(self.model):
+            found = validated(self.model, self._validation, select)
+            value = found.get(select, 0.0)
+            if self._value is None or select == "last" or self._better(value):
+                self._value, self._weights, self.taken = value, _values(self.model), self._epoch
+        logs |= {f"val_{name}": found[name] for name in ("loss", "accuracy")}
         if self.exhausted:
             self.model.stop_training = True
 
@@ -100,27 +99,67 @@ class Best(keras.callbacks.Callback):
         value = float(kept["best_value"])
         self._value = None if np.isnan(value) else value
 
-    def _score(self, model: keras.Model) -> float:
-        from sklearn import metrics  # here, as importing it takes a second
 
-        logits, classes = outputs(model, self._validation)
-        if self._how.select == "f1":
-            predicted = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).astype(int)
-            return float(metrics.f1_score(classes, predicted, average="macro"))
-        if logits.shape[1] == 1:
-            return float(metrics.roc_auc_score(classes, logits[:, 0]))
-        return float(metrics.roc_auc_score(classes, softmax(logits, axis=1), multi_class="ovr"))
+def validated(model: keras.Model, pictures: Views, select: str = "loss") -> dict[str, float]:
+    """The loss, with the penalty of large weights, and accuracy; f1 or roc_auc, if selected by."""
+    logits, classes = outputs(model, pictures)
+    shares = log_shares(logits)
+    found = scores(shares, classes)
+    found["loss"] += sum(float(each) for each in model.losses)
+    if select not in OWN:
+        return found
+    from sklearn import metrics  # here, as importing it takes a second
+
+    if select == "f1":
+        predicted = shares.argmax(axis=1)
+        return found | {select: float(metrics.f1_score(classes, predicted, average="macro"))}
+    if shares.shape[1] == 2:
+        score = metrics.roc_auc_score(classes, shares[:, 1] - shares[:, 0])
+    else:
+        score = metrics.roc_auc_score(classes, np.exp(shares), multi_class="ovr")
+    return found | {select: float(score)}
+
+
+def scores(shares: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, float]:
+    """Loss and accuracy of pictures, from `log_shares`."""
+    return {
+        "loss": float(-shares[np.arange(len(classes)), classes].mean()),
+        "accuracy": float((shares.argmax(axis=1) == classes).mean()),
+    }
+
+
+def log_shares(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, classes) logarithms of probabilities, the mean over views, from `outputs`."""
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+    found: NDArray[np.float64] = logsumexp(log_softmax(logits, axis=-1), axis=1)
+    found -= np.log(logits.shape[1])
+    return found
 
 
 def outputs(model: keras.Model, pictures: Views) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What a model gives for each picture, (N, 1 or classes), and its class, (N,)."""
+    """What a model gives for each view of a picture, (N, V, 1 or classes), and its class, (N,)."""
     batches = (pictures[number] for number in range(len(pictures)))
     predict = model.predict_on_batch
     if devices.count() > 1:  # which would each predict the whole batch
         predict = functools.partial(model, training=False)
     pairs = [(np.asarray(predict(inputs)), _classes(targets)) for inputs, targets, _ in batches]
     logits, classes = (np.concatenate(each) for each in zip(*pairs, strict=True))
-    return logits.astype(np.float64), classes
+    each = pictures.together
+    return logits.astype(np.float64).reshape(-1, each, logits.shape[1]), classes[::each]
+
+
+@contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """Let the model have the weights that its optimizer averaged, if it does."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    trained = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    yield
+    for variable, value in zip(model.trainable_variables, trained, strict=True):
+        variable.assign(value)
 
 
 def _classes(targets: NDArray[Any]) -> NDArray[np.int64]:

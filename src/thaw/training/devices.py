@@ -59,23 +59,21 @@ def count() -> int:
     return replicas
 
 
-def stream(batches: Sequence[Batch], *, trains: bool) -> tf.data.Dataset:
-    """Batches for several devices; Keras splits each.
+def stream(batches: Sequence[Batch]) -> tf.data.Dataset:
+    """Batches to train on for several devices; Keras splits each.
 
     Keras takes a `PyDataset` for that too, but counts a batch that it reads to learn its shape as
-    an epoch, and what it has read ahead then comes in the place of others.
+    an epoch, and what it has read ahead then comes in the place of others. Pictures count the same
+    in a step; the loss that Keras tells of is then a little higher where devices' parts aren't
+    alike in size.
 
     Args:
         batches: inputs, labels and weights of the loss.
-        trains: whether pictures are to count the same in a step. The loss that Keras tells of
-            training is then a little higher where devices' parts aren't alike in size.
     """
 
     def batch(index: int) -> Batch:
         inputs, labels, weights = batches[index]
-        if trains:
-            weights = weights * part_weights(len(weights), devices)
-        return inputs, labels, weights
+        return inputs, labels, weights * part_weights(len(weights), devices)
 
     def read() -> Iterator[Batch]:
         return in_threads(batch, range(len(batches)), threads=2, ahead=2)

@@ -143,7 +143,7 @@ def fit(
     Args:
         model: (N, 1) or (N, classes) logits out.
         train: the training pictures.
-        validation: looked at after each epoch.
+        validation: looked at after each epoch, as `choosing.Best` does.
         how: optimizer and epochs.
         first_epoch: what the history's numbering starts after.
         checkpoint: where each epoch's state is kept, and the training goes on from, if it was
@@ -176,14 +176,11 @@ def fit(
         print(f"continues after epoch {finished} of {how.epochs}, where an earlier run stopped")
         train.skip(finished)
         show(so_far({}))
-    callbacks: list[keras.callbacks.Callback] = []
+    callbacks: list[keras.callbacks.Callback] = [best]
     if logs:
         if not finished and logs.is_dir():
             shutil.rmtree(logs)  # another training's curves would be drawn over these
         callbacks.append(_TensorBoard(logs, first_epoch + 1))
-    callbacks.append(best)
-    if model.optimizer.use_ema:
-        callbacks.append(keras.callbacks.SwapEMAWeights())
     if checkpoint:
         callbacks.append(checkpoint)
     if devices.count() > 1:
@@ -197,7 +194,6 @@ def fit(
         with train.own_errors(), validation.own_errors(), devices.synchronized(model):
             later = model.fit(
                 train.feed(),
-                validation_data=validation.feed(),
                 epochs=how.epochs,
                 initial_epoch=finished,
                 shuffle=False,
@@ -382,14 +378,6 @@ def compile_model(
         optimizer.learning_rate = schedule(how, count)
     loss, accuracy = _loss_and_accuracy(model, soft)
     model.compile(optimizer, loss, weighted_metrics=[], metrics=[accuracy])
-
-
-def evaluate(model: keras.Model, pictures: Views) -> dict[str, float]:
-    """Loss and accuracy of a model that outputs logits."""
-    loss, accuracy = _loss_and_accuracy(model)
-    model.compile(loss=loss, metrics=[accuracy], weighted_metrics=[])
-    found = model.evaluate(pictures, verbose=0, return_dict=True)
-    return {name: float(found[name]) for name in ("loss", "accuracy")}
 
 
 def _loss_and_accuracy(

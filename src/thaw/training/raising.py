@@ -116,10 +116,13 @@ def layer(base: keras.Model, cached: int, *, training_mode: bool) -> int:
 
 
 def pays(epochs: int, cached: dict[str, Maps]) -> bool:
-    """Whether so many epochs read enough more than there are views in the cache."""
-    pictures = sum(len(maps) for maps in cached.values())
-    views = sum(maps.shape[0] * maps.shape[1] for maps in cached.values())
-    return bool(epochs * pictures >= MARGIN * views)
+    """Whether so many epochs read enough more than there are views in the cache.
+
+    An epoch reads a view of each training picture, and all of each validation picture.
+    """
+    views = {name: maps.shape[0] * maps.shape[1] for name, maps in cached.items()}
+    read = epochs * (len(cached["train"]) + views["validation"])
+    return bool(read >= MARGIN * sum(views.values()))
 
 
 def _write(part: keras.Model, cached: dict[str, Maps], folder: Path) -> None:

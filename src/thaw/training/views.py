@@ -85,6 +85,7 @@ class Views(keras.utils.PyDataset):
         first_epoch: int = 0,
         soft: Soft | None = None,
         even: bool = False,
+        every: bool = False,
         blocks: Blocks | None = None,
     ) -> None:
         """Draw from `read`.
@@ -93,12 +94,13 @@ class Views(keras.utils.PyDataset):
             read: from picture numbers and view numbers to a batch.
             labels: (pictures,) class numbers.
             batch_size: pictures in a batch; the last may have fewer.
-            views: of each picture.
+            views: of each picture, of which an epoch has one.
             weights: (pictures,) of the loss; None for ones.
             seed: of the order; None to keep the pictures' own, as in validation.
             first_epoch: where the order and the views go on from.
             soft: how labels become shares of classes; None for class numbers.
             even: whether each class is drawn as often as the others.
+            every: whether it has all views of each, one after the other, as in validation.
             blocks: pictures that are read together, where they lie in parts; None where each can
                 be read by itself.
         """
@@ -113,6 +115,7 @@ class Views(keras.utils.PyDataset):
         self._seed = seed
         self._soft = soft
         self._even = even
+        self._every = every
         self._blocks = blocks
         self._error: BaseException | None = None
         self._start(first_epoch)
@@ -121,8 +124,8 @@ class Views(keras.utils.PyDataset):
         count = len(self._labels)
         self._epoch = epoch
         if self._seed is None:
-            self._order = np.arange(count)
-            self._turn = np.zeros(count, np.int64)
+            self._order = np.arange(count).repeat(self.together)
+            self._turn = np.tile(np.arange(self.together), count)
             return
         generator = augmentation.random("order", self._seed, epoch)
         first = augmentation.random("first", self._seed).integers(self._views, size=count)
@@ -137,9 +140,12 @@ class Views(keras.utils.PyDataset):
 
     def feed(self) -> Any:
         """What Keras is to read: these batches, or where several devices share each, a stream."""
-        if devices.count() == 1:
-            return self
-        return devices.stream(self, trains=self._seed is not None)
+        return self if devices.count() == 1 else devices.stream(self)
+
+    @property
+    def together(self) -> int:
+        """How many views of a picture come one after the other."""
+        return self._views if self._every else 1
 
     @property
     def soft(self) -> bool:
@@ -151,7 +157,7 @@ class Views(keras.utils.PyDataset):
         self._start(self._epoch + epochs)
 
     def __len__(self) -> int:
-        return -(-len(self._labels) // self._batch_size)
+        return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[Any], Array]:
         mine = slice(index * self._batch_size, (index + 1) * self._batch_size)
