@@ -54,8 +54,24 @@ def kill(repository: Repository, stage: str, now: Callable[[], bool]) -> None:
     rwlock = repository.path / ".dvc/tmp/rwlock"
     if rwlock.exists() and not rwlock.read_text():
         rwlock.unlink()
-    if lock.exists() and not lock.read_text():
+    if lock.exists() and cut_short(lock.read_text(), committed):
         lock.write_text(committed) if committed else lock.unlink()
+
+
+def cut_short(text: str, before: str) -> bool:
+    """Whether it lacks its end: a line's, or stages that were there before."""
+    try:
+        found, known = ((yaml.safe_load(each) or {}).get("stages", {}) for each in (text, before))
+    except yaml.YAMLError:
+        return True
+    return not text.endswith("\n") or not found.keys() >= known.keys()
+
+
+def test_a_lock_that_was_cut_short_is_seen() -> None:
+    whole = "schema: '2.0'\nstages:\n  a:\n    cmd: x\n  b:\n    cmd: y\n"
+    assert not cut_short(whole, whole)
+    assert not cut_short(whole, "")
+    assert all(cut_short(whole[:end], whole) for end in range(len(whole)))
 
 
 def after(seconds: float) -> Callable[[], bool]:
