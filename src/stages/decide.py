@@ -37,6 +37,7 @@ MODELS = {  # what the trainings left, and what is used
     "fine_tuned": (workspace.FINE_TUNED_ONNX, workspace.MODELS / "model.onnx"),
 }
 USUAL = 1000  # training pictures that tell what is usual
+TINY = np.finfo(np.float64).tiny  # a probability whose logarithm is a number
 Array = NDArray[np.float64]
 
 
@@ -168,7 +169,7 @@ def main() -> None:
         said,
     )
     write_json(workspace.METRICS / "decision.json", told)
-    for line in sentences(told["fine_tuned"]):
+    for line in sentences(told["fine_tuned"], calibrate=params.decide.calibrate):
         print(line)
 
 
@@ -194,11 +195,16 @@ def decide(
     chosen = decision(params, classes, labels, shares, scores, temperature)
     decided = chosen.decide(shares)
     doubted = deciding.confidence(shares, decided) < chosen.reject_below
+    both = {"before": before, "after": shares}
     noted = {
         "pictures": count,
+        "cross_entropy": {
+            when: float(-np.log(each[np.arange(count), labels].clip(TINY)).mean())
+            for when, each in both.items()
+        },
         "calibration_error": {
             when: calibration.binned(each.max(axis=1), each.argmax(axis=1) == labels).error
-            for when, each in (("before", before), ("after", shares))
+            for when, each in both.items()
         },
         "accuracy": float((decided == labels).mean()),
         "rejected": float(doubted.mean()),
@@ -207,13 +213,24 @@ def decide(
     return shares, decided, onnx_decision.put(content, known, chosen), noted
 
 
-def sentences(found: dict[str, Any]) -> list[str]:
+def sentences(found: dict[str, Any], *, calibrate: bool) -> list[str]:
     """What was chosen, for a terminal."""
-    error = found["calibration_error"]
-    lines = [
-        f"temperature {found['temperature']:.3f}: calibration error on {found['pictures']} "
-        f"validation pictures {error['before']:.4f} before, {error['after']:.4f} after"
-    ]
+    loss, error = found["cross_entropy"], found["calibration_error"]
+    of = f"{found['pictures']} validation pictures"
+    if not calibrate:
+        line = f"not calibrated (decide.calibrate); calibration error on {of} {error['after']:.4f}"
+    elif found["temperature"] == 1:
+        line = (
+            f"temperature 1, as no other fits {of} better by more than chance; calibration error "
+            f"{error['after']:.4f}"
+        )
+    else:
+        line = (
+            f"temperature {found['temperature']:.3f}: cross-entropy of {of} {loss['before']:.4f} "
+            f"before, {loss['after']:.4f} after; calibration error {error['before']:.4f} and "
+            f"{error['after']:.4f}"
+        )
+    lines = [line]
     if found["threshold"] is not None:
         lines.append(f"{found['positive']} from a probability of {found['threshold']:.4f} on")
     elif found["gains"] is not None:
