@@ -81,7 +81,8 @@ def main() -> None:
     changed = f" With {', '.join(map(markdown.code, settings))}." if settings else ""
     page = f"{tables.machine_line(machine)} Pictures: {given.part}.{changed}\n\n"
     content = {"machine": machine, "part": given.part, "settings": settings}
-    page += "\n".join(section(name, of, given.part) for name, of in found.items())
+    thawed = params["fine_tune_at"] is not None
+    page += "\n".join(section(name, of, given.part, thawed=thawed) for name, of in found.items())
     tables.write(given.name, content | {n: record(of) for n, of in found.items()}, page)
 
 
@@ -153,8 +154,8 @@ def record(runs: Sequence[Run]) -> dict[str, Any]:
     return {"runs": rows, "paired": asdict(judging.together([run.judged for run in runs]))}
 
 
-def section(name: str, runs: Sequence[Run], part: str) -> str:
-    """Runs of which one seed varies, as Markdown."""
+def section(name: str, runs: Sequence[Run], part: str, *, thawed: bool) -> str:
+    """Runs of which one seed varies, as Markdown; where nothing was thawed, of the head alone."""
     judged = [run.judged for run in runs]
     if name == "seeds":
         seeds = ", ".join(str(run.seed) for run in runs)
@@ -167,14 +168,16 @@ def section(name: str, runs: Sequence[Run], part: str) -> str:
         seeds = ", ".join(str(run.split_seed) for run in runs)
         title = f"One seed of training, `split.seed` {seeds}"
         about = f"`seed` is {runs[0].seed}.{f' {OVERLAP}' * (part == 'test')}"
-    parts = [f"## {title}", about, table(judged), sentence(judging.together(judged)), minutes(runs)]
+    compared = [sentence(judging.together(judged))] if thawed else []
+    models = MODELS if thawed else MODELS[:1]
+    parts = [f"## {title}", about, table(judged, models), *compared, minutes(runs, thawed=thawed)]
     return "\n\n".join(parts) + "\n"
 
 
-def table(judged: Sequence[Judged]) -> str:
+def table(judged: Sequence[Judged], models: Sequence[str] = MODELS) -> str:
     """Mean and standard deviation over runs as a Markdown table, a line a model."""
     rows = []
-    for model in MODELS:
+    for model in models:
         columns = {name: [each.scores[model][name] for each in judged] for name in SHOWN}
         every = ", ".join(f"{value:.4f}" for value in columns["accuracy"])
         rows.append([model.replace("_", "-"), *map(spread, columns.values()), every])
@@ -193,8 +196,9 @@ def sentence(paired: judging.Paired) -> str:
     )
 
 
-def minutes(runs: Sequence[Run]) -> str:
+def minutes(runs: Sequence[Run], *, thawed: bool) -> str:
     """What each run took, as a Markdown table."""
+    columns = ("split.seed", "seed", "extraction, min", "head", "fine-tuning")
     rows = [
         [
             str(run.split_seed),
@@ -203,7 +207,8 @@ def minutes(runs: Sequence[Run]) -> str:
         ]
         for run in runs
     ]
-    return markdown.table(("split.seed", "seed", "extraction, min", "head", "fine-tuning"), rows)
+    count = len(columns) if thawed else -1
+    return markdown.table(columns[:count], [row[:count] for row in rows])
 
 
 def spread(values: list[float]) -> str:

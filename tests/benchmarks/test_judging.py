@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 import judging
+import seeds
 
 
 def bits(text: str) -> np.ndarray:
@@ -44,3 +45,15 @@ def test_differences_that_cancel_are_none() -> None:
 def test_a_mean_is_shown_in_percent_and_a_difference_in_points() -> None:
     assert str(judging.mean(range(4), bits("1110"))) == "75.0 % ± 25.0"
     assert judging.paired(range(4), bits("1110"), bits("1100")).shown == "−25.00 ± 25.00"
+
+
+def test_nothing_is_called_fine_tuned_where_nothing_was() -> None:
+    scores = {model: dict.fromkeys(seeds.SHOWN, 0.9) for model in judging.MODELS}
+    right = {model: np.ones(4, bool) for model in judging.MODELS}
+    judged = judging.Judged(["a", "b", "c", "d"], scores, right)
+    minutes = {"extraction": 1.0, "head": 0.4, "fine_tuning": 0.2}
+    runs = [seeds.Run(1, seed, judged, minutes) for seed in (1, 2)]
+    alone, both = (seeds.section("seeds", runs, "test", thawed=each) for each in (False, True))
+    assert "tun" not in alone.lower()
+    assert "| fine-tuned |" in both
+    assert "| 1 | 2 | 1.0 | 0.4 | 0.2 |" in both

@@ -139,3 +139,18 @@ def test_a_lowest_rate_that_leaves_no_number_is_a_sentence() -> None:
     explodes = keras.Model(inputs, keras.ops.exp(1e3 * model(inputs) ** 2) + model(inputs))
     with pytest.raises(ThawError, match="head: at a learning rate of 1e-06 the validation loss"):
         rates.sweep("head", explodes, train, validation, HOW, 3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 6, 32])
+def test_rates_are_judged_on_the_first_view_of_each(batch_size: int) -> None:
+    labels = np.arange(7) % 2
+
+    def read(rows: np.ndarray, turns: np.ndarray) -> dict[str, np.ndarray]:
+        return {"picture": rows, "view": turns}
+
+    views = Views(read, labels, batch_size=batch_size, views=3, every=True)
+    batches = rates.First(views)
+    found = [batches[number] for number in range(len(batches))]
+    assert np.concatenate([batch["picture"] for batch, _, _ in found]).tolist() == [*range(7)]
+    assert not np.concatenate([batch["view"] for batch, _, _ in found]).any()
+    assert np.concatenate([each for _, each, _ in found])[:, 0].tolist() == labels.tolist()
