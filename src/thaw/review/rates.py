@@ -34,7 +34,7 @@ RULE = (
     "Rule: the rate with the lowest validation loss after a training of {} steps, which goes "
     "through the recipe's warm-up and schedule; between tried rates by the parabola through the "
     "lowest and its neighbours. An error is the standard error of the difference from the loss "
-    "before, over the {:,} validation pictures."
+    "before, over the {:,} validation pictures, one view each."
 )
 
 
