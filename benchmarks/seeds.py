@@ -207,8 +207,8 @@ def minutes(runs: Sequence[Run], *, thawed: bool) -> str:
         ]
         for run in runs
     ]
-    count = len(columns) if thawed else -1
-    return markdown.table(columns[:count], [row[:count] for row in rows])
+    end = None if thawed else -1
+    return markdown.table(columns[:end], [row[:end] for row in rows])
 
 
 def spread(values: list[float]) -> str:

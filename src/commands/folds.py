@@ -185,17 +185,16 @@ def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
     paths, drawn = rows["path"].tolist(), facts.augmentation
     first = int((rows["split"] == "train").sum())
     _, session = extract_features.load(workspace.FROZEN)
-    still = drawn.still
+    symmetries = len(drawn.symmetries)
 
     def of(where: Path, name: str) -> dict[str, NDArray[Any]]:
         return {kind: cache.read(where, f"{name}_{kind}") for kind in ("bottleneck", "boundary")}
 
-    def made(name: str, own: list[str], how: augmentation.Augmentation, views: int) -> Any:
+    def made(name: str, own: list[str], views: int, *, still: bool = False) -> Any:
         if not all(
             (folder / f"{name}_{kind}.npy").is_file() for kind in ("bottleneck", "boundary")
         ):
-            about = replace(facts, augmentation=how)
-            extractor = Extractor(str(workspace.FROZEN), workspace.IMAGES, about, views)
+            extractor = Extractor(str(workspace.FROZEN), workspace.IMAGES, facts, views, still)
             extract(extractor, own, folder, name)
         return of(folder, name)
 
@@ -203,14 +202,14 @@ def material(params: Params, facts: cache.Facts, folder: Path) -> Material:
     if facts.live or (drawn.count == 1 and not drawn.endless):
         learn = [cached[0], {kind: part[:, :1] for kind, part in cached[1].items()}]
     else:
-        learn = [cached[0], made("views", paths[first:], drawn, drawn.count)]
-    alone = not params.average_views or still.count == 1
+        learn = [cached[0], made("views", paths[first:], drawn.count)]
+    alone = not params.average_views or symmetries == 1
     if cached[0]["bottleneck"].shape[1] == 1 and alone and (facts.live or not drawn.endless):
         predict = cached
-    elif not facts.live and not drawn.endless and not alone and drawn.count == still.count:
+    elif not facts.live and not drawn.endless and not alone and drawn.count == symmetries:
         predict = learn  # all symmetries, and each once
     else:
-        predict = [made("predicted", paths, still, 0 if alone else still.count)]
+        predict = [made("predicted", paths, 1 if alone else symmetries, still=True)]
 
     def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, Parts]:
         found = {kind: [part[kind] for part in parts] for kind in ("bottleneck", "boundary")}

@@ -4,7 +4,7 @@ It divides their logits by a temperature, finds the threshold, learns what pictu
 training are, and writes the models that are used: models/head.onnx, models/model.onnx.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,7 @@ MODELS = {  # what the trainings left, and what is used
     "fine_tuned": (workspace.FINE_TUNED_ONNX, workspace.MODELS / "model.onnx"),
 }
 USUAL = 1000  # training pictures that tell what is usual
-TINY = np.finfo(np.float64).tiny  # a probability whose logarithm is a number
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a model gives for each view of pictures."""
-
-    logits: Array  # (N, V, 1 or classes)
-    features: Array  # (N, V, D)
 
 
 @dataclass(frozen=True)
@@ -72,12 +63,17 @@ class Look:
         return work
 
 
-def run(model: Classifier, rows: pd.DataFrame, what: str, *, one_view: bool) -> Found:
-    """Run pictures through a model: all its views of each, or the picture alone."""
+def run(
+    model: Classifier, rows: pd.DataFrame, what: str, *, one_view: bool
+) -> Iterator[tuple[Array, Array]]:
+    """Run pictures through a model: all its views of each, or the picture alone.
+
+    Yields:
+        Logits (V, 1 or classes) and features (V, D) of a picture.
+    """
     outputs = engines.spread(Look(model, one_view), rows["path"].tolist())
-    found = track(outputs, what, len(rows))
-    logits, features = (np.stack(each).astype(np.float64) for each in zip(*found, strict=True))
-    return Found(logits, features)
+    for logits, features in track(outputs, what, len(rows)):
+        yield logits.astype(np.float64), features.astype(np.float64)
 
 
 def usual(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -185,22 +181,24 @@ def decide(
     """What a model says of the validation pictures, the model that is used, and what is noted."""
     model = Classifier(source)
     like = run(model, rows["train"], f"{name}, what is usual", one_view=True)
-    found = run(model, rows["validation"], f"{name}, validation", one_view=False)
-    known = unlikeness.fit(like.features[:, 0])
-    count, views, width = found.features.shape
-    scores = known.score(found.features.reshape(-1, width)).reshape(count, views).mean(axis=1)
-    before = deciding.probabilities(found.logits).mean(axis=1)
-    temperature = deciding.temperature(found.logits, labels) if params.decide.calibrate else 1.0
-    shares = deciding.probabilities(found.logits / temperature).mean(axis=1)
+    known = unlikeness.fit(np.concatenate([features for _, features in like]))
+    # Features of all views of many pictures would fill the memory: of each its score is kept.
+    found = [
+        (each, known.score(features).mean())
+        for each, features in run(model, rows["validation"], f"{name}, validation", one_view=False)
+    ]
+    logits, scores = (np.stack(each) for each in zip(*found, strict=True))
+    before = deciding.probabilities(logits).mean(axis=1)
+    temperature = deciding.temperature(logits, labels) if params.decide.calibrate else 1.0
+    shares = deciding.probabilities(logits / temperature).mean(axis=1)
     chosen = decision(params, classes, labels, shares, scores, temperature)
     decided = chosen.decide(shares)
     doubted = deciding.confidence(shares, decided) < chosen.reject_below
     both = {"before": before, "after": shares}
     noted = {
-        "pictures": count,
+        "pictures": len(labels),
         "cross_entropy": {
-            when: float(-np.log(each[np.arange(count), labels].clip(TINY)).mean())
-            for when, each in both.items()
+            when: metrics.scores(labels, each)["loss"] for when, each in both.items()
         },
         "calibration_error": {
             when: calibration.binned(each.max(axis=1), each.argmax(axis=1) == labels).error

@@ -198,10 +198,9 @@ def test_noise_leaves_what_the_others_draw_as_it_was() -> None:
     assert abs(np.mean((noisy - smooth)[inside])) < 0.1
 
 
-def test_a_still_augmentation_has_all_symmetries_and_draws_nothing() -> None:
-    still = drawing("photo", **NUMBERS).still
-    assert still == drawing(flip="horizontal", views=2)
-    assert not still.endless
+def test_symmetries_begin_with_the_picture_itself() -> None:
+    assert drawing("photo", **NUMBERS).symmetries == [(0, False, False), (0, True, False)]
+    assert drawing("symmetric").symmetries[0] == (0, False, False)
 
 
 def test_colours_that_are_drawn_move_nothing() -> None:

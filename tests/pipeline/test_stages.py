@@ -80,6 +80,11 @@ def test_validation_is_by_what_the_model_predicts(run: Run, layer: str) -> None:
     assert held.shape[1] == 2  # the picture, and its mirror image
     if layer == "pixels":
         np.testing.assert_array_equal(held[:, 1], held[:, 0, :, ::-1])
+        split = tables.read(run.folder / "data/split.csv")
+        paths = split["path"][split["split"] == "validation"]
+        for first, path in zip(held[:, 0], paths, strict=True):
+            own = decoding.load(run.folder / workspace.IMAGES / path, 32, "stretch", "file")
+            np.testing.assert_array_equal(first, own)
     found = pd.read_csv(run.folder / "data/validation_predictions.csv")
     for name, model in (("head", "head"), ("fine_tuned", "model")):
         shares = np.where(found["label"] == "b", found[f"{name}_b"], found[f"{name}_a"])

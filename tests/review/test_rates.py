@@ -149,7 +149,7 @@ def test_rates_are_judged_on_the_first_view_of_each(batch_size: int) -> None:
         return {"picture": rows, "view": turns}
 
     views = Views(read, labels, batch_size=batch_size, views=3, every=True)
-    batches = rates.First(views)
+    batches = views.first()
     found = [batches[number] for number in range(len(batches))]
     assert np.concatenate([batch["picture"] for batch, _, _ in found]).tolist() == [*range(7)]
     assert not np.concatenate([batch["view"] for batch, _, _ in found]).any()

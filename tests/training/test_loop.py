@@ -313,6 +313,34 @@ def test_an_epoch_that_is_better_by_one_view_alone_is_not_taken() -> None:
     assert taken == {"one": 2, "mean": 0}
 
 
+def test_validation_includes_the_penalty_of_large_weights() -> None:
+    features, labels = problem(2)
+    head = heads.layers(replace(HEAD, l2=0.3), 2)
+    model = classifiers.head_alone(head, (4,))
+    pictures = Views(views.from_cache(features), labels, batch_size=8)
+    logits = np.asarray(model(features[:, 0]))[:, 0].astype(np.float64)
+    loss = np.log1p(np.exp(np.where(labels == 1, -logits, logits))).mean()
+    penalty = 0.3 * np.square(head[-1].kernel.numpy()).sum()
+    assert penalty > 0.01
+    found = choosing.validated(model, pictures)
+    assert found["loss"] == pytest.approx(loss + penalty, rel=1e-5)
+
+
+def test_averaged_weights_are_looked_at_and_training_goes_on_from_its_own() -> None:
+    features, labels = problem(2)
+    losses = []
+    for ema in (0.0, 0.9):
+        keras.utils.set_random_seed(1)
+        model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+        read = views.from_cache(features)
+        train = Views(read, labels, batch_size=8, views=2, seed=1)
+        recipe = loop.Optimization("adam", 0.1, "constant", 3, ema=ema)
+        found = loop.fit(model, train, Views(read, labels, batch_size=8), recipe)
+        losses.append(np.array(found.rows)[:, 1:3])
+    np.testing.assert_array_equal(losses[0][:, 0], losses[1][:, 0])
+    assert (losses[0][:, 1] != losses[1][:, 1]).all()
+
+
 def test_in_a_log_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     fitted(2)
     lines = capsys.readouterr().out.splitlines()

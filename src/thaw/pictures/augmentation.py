@@ -47,7 +47,7 @@ class Augmentation:
 
     @property
     def symmetries(self) -> list[tuple[int, bool, bool]]:
-        """The distinct (quarter turns, left-right, up-down) that the settings allow."""
+        """The distinct (quarter turns, left-right, up-down) that the settings allow, none first."""
         turns = range(4) if self.quarter_turns else range(1)
         mirrored = (False, True) if self.flip in ("horizontal", "both") else (False,)
         inverted = (False, True) if self.flip in ("vertical", "both") else (False,)
@@ -69,12 +69,6 @@ class Augmentation:
     def endless(self) -> bool:
         """Whether no view need come back, since numbers are drawn for each."""
         return self.moves or self.recolours or self.noise > 0
-
-    @property
-    def still(self) -> Self:
-        """Its symmetries alone, each once."""
-        alone = {"flip": self.flip, "quarter_turns": self.quarter_turns}
-        return type(self)(**presets.OFF | alone, views=len(self.symmetries))
 
     @property
     def count(self) -> int:

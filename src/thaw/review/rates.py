@@ -10,7 +10,6 @@ import thaw.networks.quiet  # noqa: F401
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import keras
 import numpy as np
@@ -155,31 +154,9 @@ def _past(tried: Sequence[Tried]) -> bool:
     return len(tried) > WORSE and all(each.loss >= least * (1 + MUCH) for each in last)
 
 
-@dataclass(frozen=True)
-class First:
-    """Of batches that hold all views of each picture, the first: enough for short trainings."""
-
-    views: Views
-    together: int = 1  # as of `Views`
-
-    def __len__(self) -> int:
-        return -(-len(self.views) // self.views.together)
-
-    def __getitem__(self, index: int) -> Any:
-        each, size = self.views.together, len(self.views[0][1])
-
-        def first(at: int) -> Any:
-            begin = -at * size % each
-            return keras.tree.map_structure(lambda array: array[begin::each], self.views[at])
-
-        numbers = range(index * each, min((index + 1) * each, len(self.views)))
-        parts = [first(at) for at in numbers]
-        return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
-
-
 def losses(model: keras.Model, validation: Views) -> tuple[Array, NDArray[np.bool_]]:
     """Of each validation picture's first view the cross-entropy, and whether it is right, (N,)."""
-    logits, classes = choosing.outputs(model, cast(Views, First(validation)))
+    logits, classes = choosing.outputs(model, validation.first())
     shares = choosing.log_shares(logits)
     return -shares[np.arange(len(classes)), classes], shares.argmax(axis=1) == classes
 

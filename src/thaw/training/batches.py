@@ -162,7 +162,7 @@ def _pixels(
                 source.images / paths[number], facts.image_size, facts.resize, facts.bit_depth
             )
             if not augmented:
-                return augmentation.symmetric(one, *facts.augmentation.symmetries[turn])
+                one = augmentation.symmetric(one, *facts.augmentation.symmetries[turn])
         if not augmented:
             return one
         return augmentation.view(one, facts.augmentation, turn, facts.seed, paths[number])

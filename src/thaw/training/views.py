@@ -142,6 +142,10 @@ class Views(keras.utils.PyDataset):
         """What Keras is to read: these batches, or where several devices share each, a stream."""
         return self if devices.count() == 1 else devices.stream(self)
 
+    def first(self) -> "Views":
+        """The same pictures in their own order, of which only the first view is seen."""
+        return Views(self._read, self._labels, batch_size=self._batch_size, soft=self._soft)
+
     @property
     def together(self) -> int:
         """How many views of a picture come one after the other."""
