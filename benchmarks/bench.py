@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 DOWNSTREAM = ("fine_tune", "decide", "evaluate")
 STAGES = ("split", "freeze", "extract_features", "train_head", *DOWNSTREAM)
 JOBS = ("network", "decoded", "views", "steps")
+TRAININGS = ("steps", "vgg_epoch")  # which are done with bfloat16, too
+ROUNDED = {"precision": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,13 @@ def compare_runs(found: Found, workspace: Workspace, epochs: int, which: str) ->
     theirs = workspace.read("plain.json")
     title(f"Thaw, whole run {which}")
     used = {name: workspace.stage(name) for name in STAGES}
-    ours = {
-        "head_validation": workspace.read("metrics/head.json")["validation_accuracy"],
-        "fine_tuned_validation": workspace.read("metrics/model.json")["validation_accuracy"],
-    }
-    for model, scores in workspace.read("metrics/evaluation.json")["test"].items():
-        ours[f"{model}_test"] = scores["accuracy"]
+    ours = accuracies(workspace)
     title(f"Thaw, `fine_tune_at` changed, {which}")
     changed = [workspace.stage(name, fine_tune_at=120) for name in DOWNSTREAM]
+    title(f"Thaw, `fine_tune.precision: bfloat16`, {which}")
+    how = workspace.params["fine_tune"] | ROUNDED
+    rounded = used | {name: workspace.stage(name, fine_tune=how) for name in DOWNSTREAM}
+    again = accuracies(workspace)
     title(f"Thaw, head changed, {which}")
     head = workspace.stage("train_head", head=workspace.params["head"] | {"dropout": 0.5})
 
@@ -151,27 +152,46 @@ def compare_runs(found: Found, workspace: Workspace, epochs: int, which: str) ->
     found.add("fine_tune_at", plain.seconds, sum(usage.seconds for usage in changed))
     found.add("head", plain.seconds - theirs["seconds_after_head"], head.seconds)
     found.add("memory", plain.peak_mb, max(usage.peak_mb for usage in used.values()))
+    found.add("whole_rounded", plain.seconds, sum(usage.seconds for usage in rounded.values()))
     for name, value in ours.items():
         found.add(name, 100 * theirs[name], 100 * value)
+        if name.startswith("fine_tuned"):
+            found.add(f"{name}_rounded", 100 * theirs[name], 100 * again[name])
+
+
+def accuracies(workspace: Workspace) -> dict[str, float]:
+    """Of both models, on validation and test pictures, as the stages last wrote them."""
+    found = {
+        "head_validation": workspace.read("metrics/head.json")["validation_accuracy"],
+        "fine_tuned_validation": workspace.read("metrics/model.json")["validation_accuracy"],
+    }
+    for model, scores in workspace.read("metrics/evaluation.json")["test"].items():
+        found[f"{model}_test"] = scores["accuracy"]
+    return found
 
 
 def take_turns(
     found: Found, workspace: Workspace, jobs: tuple[str, ...], turns: int, views: int
 ) -> None:
-    """Have a process of each side do each job, the two in turn."""
+    """Have a process of each side do each job, in turn; a third trains with bfloat16."""
     workspace.write_params()
+    worker = HERE / "thaw_worker.py"
     with (
         Child(workspace.folder, HERE / "plain_worker.py", str(views)) as plain,
-        Child(workspace.folder, HERE / "thaw_worker.py") as thaw,
+        Child(workspace.folder, worker) as thaw,
+        Child(workspace.folder, worker, ROUNDED["precision"]) as rounded,
     ):
         for job in jobs:
             title(tables.MEASURES[job].title)
+            ours = {job: thaw} | ({f"{job}_rounded": rounded} if job in TRAININGS else {})
             for _ in range(turns):
-                pair = (plain.turn(job), thaw.turn(job))
-                if tables.MEASURES[job].unit == "s":
-                    found.add(job, *(turn.seconds for turn in pair))
-                else:
-                    found.add(job, *(turn.pictures / turn.seconds for turn in pair))
+                theirs = plain.turn(job)
+                for name, child in ours.items():
+                    pair = (theirs, child.turn(job))
+                    if tables.MEASURES[name].unit == "s":
+                        found.add(name, *(turn.seconds for turn in pair))
+                    else:
+                        found.add(name, *(turn.pictures / turn.seconds for turn in pair))
 
 
 def write(found: Found, form: Form, repeat: int) -> None:

@@ -1,10 +1,11 @@
 """Thaw's side of the jobs that bench.py has done in turn: what the stages do, start-up aside.
 
-Runs in a folder where `extract_features` has run.
+Runs in a folder where `extract_features` has run. An argument is the precision of fine-tuning.
 """
 
 import thaw.networks.quiet  # noqa: F401
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,6 @@ from thaw.core.params import Params, plain
 from thaw.core.threads import in_threads
 from thaw.features import cache
 from thaw.features.extraction import Extractor, extract
-from thaw.networks import backbones
 from thaw.pictures import decoding, sessions
 from thaw.training import choosing, classifiers, heads, loop
 
@@ -69,19 +69,15 @@ def fine_tuning(params: Params, validated: bool) -> Job:
     base = train_head.base_model(params, facts)
     head = heads.layers(plain(heads.HeadSpec, params.head), len(facts.classes))
     classifier = classifiers.classifier(base, head, params.head.pooling, facts.image_size)
-    assert params.fine_tune_at is not None
-    thawed = backbones.layer_index(base, params.fine_tune_at, "fine_tune_at")
-    backbones.freeze_below(base, thawed)
-    boundary, train, validation = fine_tune.views(params, facts, classifier, base, thawed)
-    top = classifiers.top(classifier, base, boundary, params.head.pooling)
-    loop.compile_model(top, plain(loop.Optimization, params.fine_tune), len(train))
+    ready = fine_tune.to_train(params, facts, classifier)
+    loop.compile_model(ready.top, plain(loop.Optimization, params.fine_tune), len(ready.train))
     parts = ("train", "validation") if validated else ("train",)
     pictures = sum(len(cache.read(workspace.FEATURES, f"{part}_labels")) for part in parts)
 
     def job() -> int:
-        top.fit(train, shuffle=False, verbose=0)
+        ready.top.fit(ready.train, shuffle=False, verbose=0)
         if validated:
-            choosing.validated(top, validation)
+            choosing.validated(ready.shipped, ready.validation)
         return pictures
 
     job()
@@ -101,5 +97,8 @@ def jobs(params: Params) -> dict[str, Callable[[], Job]]:
 
 if __name__ == "__main__":
     chosen = workspace.read_params()
+    for precision in sys.argv[1:]:
+        how = chosen.fine_tune.model_copy(update={"precision": precision})
+        chosen = chosen.model_copy(update={"fine_tune": how})
     loop.prepare(chosen.seed, chosen.threads)
     serve(jobs(chosen))

@@ -434,12 +434,9 @@ def by_fine_tuning(
         train, validation = batches.pictures(source, frozen, began)
         names = ("boundary", "below")[: len(frozen.get_outputs())] if frozen else ["pictures"]
         read, views = from_pictures(looked_at(of, rows), names, frozen), len(of.symmetries)
-    training_mode = how.batch_norm == "trained"
-    if training_mode:
+    if how.batch_norm == "trained":
         classifiers.fit_momentum(base, len(train), how.epochs)
-    top = classifiers.top(
-        classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
-    )
+    top, shipped = fine_tune.tops(params, classifier, base, boundary)
     loop.fit(
         top,
         train,
@@ -450,8 +447,9 @@ def by_fine_tuning(
         selection=Selection(params.select, params.patience),
         from_start=began > 0,
         steps=classifiers.steps(top, base, how.layer_decay, centralize=how.centralize),
+        shipped=shipped,
     )
-    return predicted(top, read, np.arange(len(rows)), views)
+    return predicted(shipped, read, np.arange(len(rows)), views)
 
 
 def looked_at(of: Material, rows: Numbers) -> Callable[[int, int], decoding.Pixels]:

@@ -120,7 +120,13 @@ def costs(
     places = [thawed[each] for each in probing.spread(len(thawed))]
     for place in track(places, "training steps", unit="depths"):
         step = probing.seconds_a_step(
-            classifier, base, indices[place], params.head.pooling, recipe, batch_size
+            classifier,
+            base,
+            indices[place],
+            params.head.pooling,
+            recipe,
+            batch_size,
+            params.fine_tune.precision,
         )
         measured[place] = step * math.ceil(pictures / batch_size)
     return parameters, probing.interpolate(work, measured)

@@ -2,17 +2,19 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import functools
 from dataclasses import dataclass
 
 import keras
 
 import workspace
+from thaw.core import environment
 from thaw.core.params import Params, plain, settings
 from thaw.features import cache
 from thaw.networks import backbones, extractors
 from thaw.networks.onnx_export import to_onnx
 from thaw.pictures import sessions
-from thaw.training import batches, checkpoints, classifiers, devices, loop, raising, saving
+from thaw.training import batches, checkpoints, classifiers, devices, folding, loop, raising, saving
 from thaw.training.checkpoints import Checkpoint
 from thaw.training.choosing import Selection
 from thaw.training.results import Results
@@ -65,6 +67,7 @@ def fit(
         selection=Selection(params.select, params.patience),
         from_start=head_epochs(params) > 0,
         steps=ready.steps,
+        shipped=ready.shipped,
     )
     return fitted, checkpoint
 
@@ -74,6 +77,7 @@ class Ready:
     """What is trained, and on what."""
 
     top: keras.Model
+    shipped: keras.Model  # the same as it will predict
     train: Views
     validation: Views
     steps: loop.Steps
@@ -87,14 +91,35 @@ def to_train(params: Params, facts: cache.Facts, classifier: keras.Model) -> Rea
     backbones.freeze_below(base, thawed, scales_alone=params.fine_tune.train == "scales")
     boundary, train, validation = views(params, facts, classifier, base, thawed)
     how = params.fine_tune
-    training_mode = how.batch_norm == "trained"
-    if training_mode:
+    if how.batch_norm == "trained":
         classifiers.fit_momentum(base, len(train), how.epochs)
-    top = classifiers.top(
-        classifier, base, boundary or None, params.head.pooling, training_mode=training_mode
-    )
+    top, shipped = tops(params, classifier, base, boundary)
     steps = classifiers.steps(top, base, how.layer_decay, centralize=how.centralize)
-    return Ready(top, train, validation, steps)
+    return Ready(top, shipped, train, validation, steps)
+
+
+def tops(
+    params: Params, classifier: keras.Model, base: keras.Model, boundary: int
+) -> tuple[keras.Model, keras.Model]:
+    """A classifier's part above a layer, 0 for all of it, as it trains and as it predicts."""
+    how = params.fine_tune
+    above = functools.partial(
+        classifiers.top,
+        classifier,
+        base,
+        boundary or None,
+        params.head.pooling,
+        training_mode=how.batch_norm == "trained",
+    )
+    top = above(precision=how.precision)
+    if how.precision == folding.FLOAT32:
+        return top, top
+    if not environment.multiplies_bfloat16():
+        print(
+            "note: fine_tune.precision: bfloat16: this processor has no instructions for it that "
+            "are known here, so it may be slower than float32"
+        )
+    return top, above()
 
 
 def verdict(select: str, fitted: loop.Fitted) -> str:

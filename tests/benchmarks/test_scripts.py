@@ -268,7 +268,7 @@ def test_bench_reads_what_the_stages_wrote(
     monkeypatch.setattr(workspaces, "run", lambda *_: Usage(2.0, 300.0))  # they have run
     found = bench.Found({"train": 32, "validation": 6, "test": 2})
     bench.compare_runs(found, workspaces.Workspace(run.folder, run.params), 2, "1 of 1")
-    for job in (*bench.JOBS, "vgg_epoch"):
+    for job in (*bench.JOBS, "steps_rounded", "vgg_epoch", "vgg_epoch_rounded"):
         found.add(job, 10.0, 20.0)
     tests = json.loads((run.folder / "metrics/evaluation.json").read_text())["test"]
     for model in judging.MODELS:

@@ -99,3 +99,23 @@ def test_gpus_are_noted_where_they_compute(monkeypatch: pytest.MonkeyPatch, buil
     assert found.get("gpus") == ("2 x NVIDIA T4" if build == environment.ON_CUDA else None)
     assert found[build] == "1.26.0"
     assert found.keys() - {"gpus", build} < plain.keys()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("fpu avx2 avx512f avx512_bf16", True),
+        ("fpu amx_bf16 amx_tile", True),
+        ("fp asimd bf16 i8mm", True),
+        ("fpu avx2 avx512f avx512_vnni", False),
+        ("Apple M2", False),
+    ],
+)
+def test_whether_a_processor_multiplies_bfloat16(
+    told: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "processor", lambda *_: told)
+    monkeypatch.setattr(environment.gpus, "names", list)
+    assert environment.multiplies_bfloat16() is expected
+    monkeypatch.setattr(environment.gpus, "names", lambda: ["NVIDIA A100"])
+    assert environment.multiplies_bfloat16()

@@ -82,6 +82,7 @@ fine_tune:
   ema: 0.99
   label_smoothing: 0.1
   mixup: 0.2
+  precision: bfloat16
 """
 NOT_TEXT = ["''", "3", "[elpv]", "true", "null"]
 NOT_SHARE = ["0", "1", "-0.2", "1.5", ".nan", ".inf", "true", "some", "nan", "[0.2]"]
@@ -198,6 +199,7 @@ WRONG = {
     "fine_tune.ema": NOT_BELOW_1,
     "fine_tune.label_smoothing": NOT_BELOW_1,
     "fine_tune.mixup": ["-0.1", "11", ".nan", "true", "null", "some"],
+    "fine_tune.precision": ["float16", "16", "null"],
 }
 NUMBERS = [
     "split.held_out",

@@ -23,6 +23,7 @@ from helpers import cifar_files, picture, pixels
 from places import SRC
 from runs import NO_VIEWS, Run
 from stages import fine_tune, train_head
+from thaw.core import environment
 from thaw.core.errors import ThawError
 from thaw.evaluation import inference, predictions
 from thaw.features import cache
@@ -119,6 +120,25 @@ def test_scales_alone_are_trained(run: Run) -> None:
     norms = {f"conv_{kind}_4_bn/{name}" for kind in ("dw", "pw") for name in ("gamma", "beta")}
     assert changed == {"conv_dw_4/kernel", *norms}
     assert run.metrics("model")["trainable_variables"] == len(changed) + 2
+
+
+def test_fewer_digits_train_nearly_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.stages(*FEATURES_ON, fine_tune_at="conv_pw_2", select="last")
+    exact, start = run.losses("model"), (run.folder / "models/head.keras").read_bytes()
+    how = run.params["fine_tune"] | {"precision": "bfloat16"}
+    monkeypatch.setattr(environment, "multiplies_bfloat16", lambda: False)
+    more = {"fine_tune_at": "conv_pw_2", "select": "last", "fine_tune": how}
+    printed = run.stages("fine_tune", **more)
+    assert printed.count("note: fine_tune.precision: bfloat16: this processor has no") == 1
+    assert (run.folder / "models/head.keras").read_bytes() == start
+    rounded, whole = run.losses("model"), (run.folder / "models/model.keras").read_bytes()
+    np.testing.assert_allclose(rounded, exact, rtol=0.05)
+    assert not np.array_equal(rounded, exact)
+    kinds = {v.dtype for v in saving.load(run.folder / "models/model.keras").trainable_variables}
+    assert kinds == {"float32"}
+    monkeypatch.setattr(environment, "multiplies_bfloat16", lambda: True)
+    assert "note" not in run.stages("fine_tune", **more)
+    assert (run.folder / "models/model.keras").read_bytes() == whole
 
 
 def test_rates_are_tried_on_the_cache(

@@ -69,6 +69,7 @@ VALUES: dict[str, list[Any]] = {
     "fine_tune.ema": [0.0, 0.9],
     "fine_tune.label_smoothing": [0.0, 0.1],
     "fine_tune.mixup": [0.0, 0.2],
+    "fine_tune.precision": ["float32", "bfloat16"],
     "select": ["loss", "last", "f1"],
     "patience": [None, 1],
     "batch_size": [8, 16],
@@ -175,6 +176,7 @@ def outcome(params: Params) -> list[Any]:
             tuned.layer_decay,
             tuned.label_smoothing,
             tuned.mixup,
+            tuned.precision,
             chosen,
         ]
     else:

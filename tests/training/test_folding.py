@@ -170,6 +170,101 @@ def test_frozen_layers_above_the_boundary_stay_frozen() -> None:
     assert {id(v) for v in folded.trainable_variables} == {id(v) for v in base.trainable_variables}
 
 
+def test_bfloat16_rounds_what_is_multiplied(case: Case) -> None:
+    """And nothing else: the output is near that of float32, but not it."""
+    rounded = folding.folded_above(case.base, case.boundary, folding.BFLOAT16)
+    found, exact = (output(each, case.cached) for each in (rounded, case.folded))
+    assert found.dtype == "float32"
+    distance = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-5 < distance < 0.05
+    assert {each.dtype for each in rounded.trainable_variables} == {"float32"}
+    known = {id(variable) for variable in case.base.trainable_variables}
+    assert {id(variable) for variable in rounded.trainable_variables} == known
+
+
+def test_gradients_of_bfloat16_point_where_those_of_float32_do(case: Case) -> None:
+    variables = case.base.trainable_variables
+    target = np.random.default_rng(2).normal(size=output(case.folded, case.cached).shape)
+
+    def gradients(model: keras.Model) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(output(model, case.cached) * target.astype(np.float32))
+        return tape.gradient(loss, [variable.value for variable in variables])
+
+    rounded = folding.folded_above(case.base, case.boundary, folding.BFLOAT16)
+    cosines = []
+    for one, other in zip(gradients(rounded), gradients(case.folded), strict=True):
+        one, other = (np.ravel(each) / np.abs(each).max() for each in (one, other))
+        cosines.append(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+    assert np.median(cosines) > 0.98
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2), ((3, 5), (2, 3))]
+)
+def test_a_kernels_gradient_by_products(
+    kernel: int | tuple[int, int], stride: int | tuple[int, int], padding: str
+) -> None:
+    """It is TensorFlow's own, in float32, where both are exact."""
+    keras.utils.set_random_seed(0)
+    convolution = layers.Conv2D(4, kernel, stride, padding)
+    maps = tf.random.normal((2, 9, 8, 3))
+    convolution.build(maps.shape)
+    above = tf.random.normal(convolution.compute_output_shape(maps.shape))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(convolution(maps) * above)
+    expected = tape.gradient(loss, convolution.kernel.value)
+    strides = [1, *convolution.strides, 1]
+    found = folding._kernel_gradient(
+        maps, convolution.kernel.shape, above, strides, padding.upper()
+    )
+    close(found, expected, 1e-5)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        mine = folding._convolution(maps, convolution.kernel.value, strides, padding.upper())
+        loss = tf.reduce_sum(mine * above)
+    below = tape.gradient(loss, maps)
+    close(mine, convolution(maps) - convolution.bias, 1e-5)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        loss = tf.reduce_sum(convolution(maps) * above)
+    close(below, tape.gradient(loss, maps), 1e-5)
+
+
+def test_bfloat16_in_training_mode() -> None:
+    """Statistics follow the batch as in float32, and a convolution without a norm is rounded."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    maps = layers.Conv2D(8, 3, activation="relu")(inputs)
+    norm = NORM()
+    base = keras.Model(inputs, norm(layers.Conv2D(4, 3, dilation_rate=2)(maps)))
+    rounded = folding.folded_above(base, 0, folding.BFLOAT16, training_mode=True)
+    x = np.random.default_rng(0).normal(3, 1, size=(16, 8, 8, 3)).astype(np.float32)
+    start = norm.moving_mean.numpy()
+    found = output(rounded, x, training=True)
+    moved = norm.moving_mean.numpy()
+    norm.moving_mean.assign(start)
+    expected = base(x, training=True)
+    assert np.abs(found - expected).max() > 0
+    close(found, expected, 0.05)
+    close(moved, norm.moving_mean.numpy(), 0.05)
+    kinds = [type(layer) for layer in rounded.layers]
+    assert kinds.count(folding.RoundedConvolution) == 2
+    assert folding.FoldedConvolution not in kinds
+
+
+def test_bfloat16_leaves_what_it_has_no_way_for() -> None:
+    """Convolutions in groups, and those of channels that come first."""
+    for layer in (layers.Conv2D(6, 3, groups=3), layers.Conv2D(6, 3, data_format="channels_first")):
+        assert not folding.rounds(layer)
+    assert folding.rounds(layers.Conv2D(6, 3))
+    base = small(lambda x: layers.Conv2D(6, 3, groups=3)(x))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    rounded = folding.folded_above(base, 0, folding.BFLOAT16)
+    np.testing.assert_array_equal(output(rounded, x), base(x, training=False))
+
+
 def small(build: Callable[[keras.KerasTensor], keras.KerasTensor]) -> keras.Model:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))

@@ -478,6 +478,24 @@ def test_the_best_epoch_is_taken_and_training_ends_when_none_is_better() -> None
     )
 
 
+def test_validation_is_of_the_model_that_ships() -> None:
+    """Which shares its weights with the one that is trained, but may compute otherwise."""
+    features, labels = problem(2)
+    read = views.from_cache(features)
+    keras.utils.set_random_seed(1)
+    model = classifiers.head_alone(heads.layers(HEAD, 2), (4,))
+    shipped = keras.Model(model.inputs, model.outputs[0] - 3.0)
+    train, validation = (Views(read, labels, batch_size=8, views=v, seed=1) for v in (2, 1))
+    how = loop.Optimization("sgd", 0.1, "constant", 2, ema=0.5)
+    chosen = Selection("loss")
+    found = loop.fit(
+        model, train, validation, how, selection=chosen, from_start=True, shipped=shipped
+    )
+    losses = [found.start["loss"] if found.start else 0, *(row[2] for row in found.rows)]
+    assert choosing.validated(shipped, validation)["loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert choosing.validated(model, validation)["loss"] < min(losses) / 2
+
+
 def test_averaged_weights_are_what_is_validated_and_kept() -> None:
     features, labels = problem(2)
     read = views.from_cache(features)

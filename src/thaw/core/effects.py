@@ -29,6 +29,7 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "fine_tune.ema": 0.0,
     "fine_tune.label_smoothing": 0.0,
     "fine_tune.mixup": 0.0,
+    "fine_tune.precision": "float32",
     "weights": "pypi",
     "onnx.mean": [0.485, 0.456, 0.406],
     "onnx.std": [0.229, 0.224, 0.225],
@@ -50,7 +51,8 @@ OFF: dict[str, Any] = {  # values that ask for nothing, of which nothing is told
     "seed": 1,
     "split.seed": 1,
 }
-TUNED = ("train", "warmup", "layer_decay", "centralize", "clip", "ema", "label_smoothing", "mixup")
+TUNED = ("train", "warmup", "layer_decay", "centralize", "clip", "ema", "label_smoothing", "mixup",
+         "precision")  # fmt: skip
 SYMMETRIES = ("flip", "quarter_turns")
 DRAWN = ("rotation", "shift", "area", "brightness", "contrast", "saturation", "noise")  # each view
 BY_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule")

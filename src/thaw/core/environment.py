@@ -36,6 +36,7 @@ VARIABLES = (  # that make a processor compute as one with fewer instructions
     "GLIBC_TUNABLES",
 )
 WITHOUT_EFFECT = ("cores", "dvc")
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # instructions of Intel's and AMD's, and of ARM's
 
 Environment = dict[str, str | int]
 Entry = dict[str, Any]  # an environment, and the `stages` that ran in it
@@ -81,6 +82,11 @@ def processor(*fields: str) -> str:
         lines = []
     found = (line.partition(":")[2].strip() for line in lines if line.startswith(fields))
     return next(found, platform.processor())
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether a GPU is here, or the processor says that it has instructions for bfloat16."""
+    return bool(gpus.names()) or not BFLOAT16.isdisjoint(processor("flags", "Features").split())
 
 
 def record(entries: list[Entry], stage: str, now: Environment) -> tuple[list[Entry], str | None]:

@@ -242,6 +242,7 @@ class FineTune(Training):
     )
     mixup: Number = Field(ge=0, le=10, description="a number from 0 to 10, such as 0.2")
     batch_norm: Literal["frozen", "trained"] = Field(description="frozen or trained")
+    precision: Literal["float32", "bfloat16"] = Field(description="float32 or bfloat16")
 
 
 class Params(Group):

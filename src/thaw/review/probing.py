@@ -248,6 +248,7 @@ def seconds_a_step(
     pooling: str,
     recipe: loop.Optimization,
     batch_size: int,
+    precision: str = "float32",
 ) -> float:
     """Median time of a training step of the part above a block, on random features.
 
@@ -260,9 +261,10 @@ def seconds_a_step(
         pooling: of the head.
         recipe: the optimizer.
         batch_size: pictures in a step.
+        precision: of convolutions.
     """
     thaw_above(classifier, base, index)
-    top = classifiers.top(classifier, base, index or None, pooling)
+    top = classifiers.top(classifier, base, index or None, pooling, precision=precision)
     loop.compile_model(top, recipe, STEPS + 1)
     random = augmentation.random("probe")
     batch = {

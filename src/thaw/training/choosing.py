@@ -37,21 +37,29 @@ class Best(keras.callbacks.Callback):
     A picture counts as the model predicts it: by the mean over its views, where there are several,
     and by averaged weights, where the optimizer averages them. An equal epoch that comes later
     isn't better. It stands before all callbacks that read what validation gave.
+
+    Args:
+        how: which epoch is the best.
+        validation: the pictures.
+        shipped: what predicts them, and shares the trained model's variables; None for that model.
     """
 
-    def __init__(self, how: Selection, validation: Views) -> None:
+    def __init__(
+        self, how: Selection, validation: Views, shipped: keras.Model | None = None
+    ) -> None:
         super().__init__()
         self.taken = 0  # the epoch, from 1; 0: the weights before the first
         self.start: dict[str, float] | None = None  # validation before the first, if looked at
         self._how = how
         self._validation = validation
+        self._shipped = shipped
         self._value: float | None = None
         self._epoch = 0
         self._weights: list[NDArray[Any]] = []
 
     def look_at_start(self, model: keras.Model) -> None:
         """Let the weights before the first epoch be what an epoch has to beat."""
-        found = validated(model, self._validation, self._how.select)
+        found = validated(self._shipped or model, self._validation, self._how.select)
         self.start = {name: found[name] for name in ("loss", "accuracy")}
         self._weights = _values(model)
         if self._how.select != "last":
@@ -61,7 +69,7 @@ class Best(keras.callbacks.Callback):
         select = self._how.select
         self._epoch = epoch + 1
         with _averaged(self.model):
-            found = validated(self.model, self._validation, select)
+            found = validated(self._shipped or self.model, self._validation, select)
             value = found.get(select, 0.0)
             if self._value is None or select == "last" or self._better(value):
                 self._value, self._weights, self.taken = value, _values(self.model), self._epoch

@@ -61,6 +61,7 @@ def top(
     pooling: str,
     *,
     training_mode: bool = False,
+    precision: str = folding.FLOAT32,
 ) -> keras.Model:
     """A classifier's part above a cached layer, to be trained; weights are shared with it.
 
@@ -72,8 +73,14 @@ def top(
         training_mode: whether, in `fit`, the base model's thawed BatchNormalization normalises by
             the batch and learns its moving statistics, and its Dropout drops. Else all its layers
             stay in inference mode, and convolutions are folded.
+        precision: of the base model's convolutions, float32 or bfloat16.
     """
-    above = backbones.above if training_mode else folding.folded_above
+
+    def above(base: keras.Model, index: int) -> keras.Model:
+        if training_mode and precision == folding.FLOAT32:
+            return backbones.above(base, index)
+        return folding.folded_above(base, index, precision, training_mode=training_mode)
+
     inputs: dict[str, keras.KerasTensor] = {}
     below = None
     if boundary is None:

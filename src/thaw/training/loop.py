@@ -134,6 +134,7 @@ def fit(
     selection: Selection = LAST,
     from_start: bool = False,
     steps: Steps = (),
+    shipped: keras.Model | None = None,
 ) -> Fitted:
     """Train a model that outputs logits.
 
@@ -154,6 +155,8 @@ def fit(
         selection: which epoch is taken, and when training ends early.
         from_start: whether the weights before the first epoch are taken where none beats them.
         steps: of variables whose steps differ.
+        shipped: the model as it will predict, which validation is by; it shares the variables. None
+            if it is the model that is trained.
 
     Returns:
         A row an epoch, the columns of `HISTORY`, and which was taken.
@@ -162,7 +165,7 @@ def fit(
     private.end_epochs_at_once()
     if devices.count() > 1:
         private.build_for_several_devices(model, train[0])
-    best = Best(selection, validation)
+    best = Best(selection, validation, shipped)
     if from_start:
         with validation.own_errors():
             best.look_at_start(model)
