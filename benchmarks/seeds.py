@@ -34,7 +34,13 @@ from thaw.core import errors
 from thaw.drawing import markdown
 from workspaces import Workspace
 
-SHOWN = {"accuracy": "accuracy", "loss": "log loss", "f1": "F1", "roc_auc": "ROC AUC"}
+SHOWN = {
+    "accuracy": "accuracy",
+    "loss": "log loss",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "calibration_error": "calibration error",
+}
 SEEDS = [1, 2, 3, 4, 5]
 OVERLAP = (
     "The test pictures of one split are training and validation pictures of another, among them "
