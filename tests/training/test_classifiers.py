@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tf2onnx
 
 from helpers import picture, pixels, small_convnext
 from places import SRC
@@ -275,6 +276,23 @@ def test_onnx_runtime_gives_keras_logits(either: keras.Model) -> None:
 
 def test_exporting_twice_gives_the_same_bytes(plain: keras.Model) -> None:
     assert onnx_export.to_onnx(plain) == onnx_export.to_onnx(plain)
+
+
+def test_a_pass_of_tf2onnx_that_fails_is_done_without(
+    plain: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it broke of the graph before it failed is undone."""
+
+    class Fails(tf2onnx.optimizer.optimizer_base.GraphOptimizerBase):  # type: ignore[misc]
+        def optimize(self, graph: tf2onnx.graph.Graph, _: int) -> None:
+            graph.reset_nodes([])
+            raise ValueError
+
+    whole = onnx_export.to_onnx(plain)
+    known = {"fails": Fails} | tf2onnx.optimizer._optimizers
+    monkeypatch.setattr(tf2onnx.optimizer, "_optimizers", known)
+    assert onnx_export.to_onnx(plain) == whole
+    assert onnx_export.COPIES not in os.environ
 
 
 @pytest.mark.parametrize("content", [b"not a model\nat all\n", b"", b"PK\x03\x04 broken"])

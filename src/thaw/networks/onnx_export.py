@@ -2,11 +2,12 @@
 
 import thaw.networks.quiet  # noqa: F401
 
+import contextlib
 import gc
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -17,6 +18,8 @@ import tf2onnx
 
 from thaw.core.errors import ThawError
 from thaw.networks import private
+
+COPIES = "TF2ONNX_CATCH_ERRORS"  # an environment variable, by which tf2onnx bears errors
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints what it then works around
 
@@ -37,9 +40,9 @@ def to_onnx(
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="picture")]
     # Keras's `export` does the same, and takes as long again to look for resources.
     function = tf.function(lambda pictures: model(pictures, training=False), signature)
-    private.make_tf2onnx_repeatable()
+    private.make_tf2onnx_lean()
     with _collecting_garbage():
-        exported, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
+        exported = _convert(function, signature, opset)
     _keep_constants(exported.graph, function.get_concrete_function(*signature))
     _express_erfc(exported.graph)
     unknown = {n.op_type for n in exported.graph.node if not onnx.defs.has(n.op_type, n.domain)}
@@ -59,6 +62,30 @@ def add_metadata(model: onnx.ModelProto, metadata: Mapping[str, object] | None) 
     """Keep what a model's user needs in it, as JSON texts."""
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+
+
+def _convert(
+    function: tf.types.experimental.GenericFunction,
+    signature: list[tf.TensorSpec],
+    opset: int | None,
+) -> onnx.ModelProto:
+    """tf2onnx's graph of a function.
+
+    Before each of its passes tf2onnx copies the graph with its weights, to have it back should the
+    pass fail: a third of the time. Here it copies only if one fails.
+    """
+
+    def convert() -> onnx.ModelProto:
+        private.make_tf2onnx_repeatable()
+        return tf2onnx.convert.from_function(function, signature, opset=opset)[0]
+
+    os.environ[COPIES] = "FALSE"
+    with contextlib.suppress(Exception):  # whatever a pass stumbles over
+        try:
+            return convert()
+        finally:
+            del os.environ[COPIES]
+    return convert()
 
 
 def _keep_constants(
@@ -96,13 +123,12 @@ def _express_erfc(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _collecting_garbage() -> Iterator[None]:
     """Let Python collect the garbage that is made inside soon, by hiding older objects from it.
 
-    tf2onnx copies the graph with its weights for each of its passes. Because of TensorFlow's many
-    older objects Python would look for these copies too rarely (300 MB for MobileNetV2), and take
-    longer for it.
+    Because of TensorFlow's many older objects Python would look for what tf2onnx leaves too rarely,
+    and take longer for it.
     """
     gc.freeze()
     try:
