@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from commands import folds as command
 from repository import Finished, Repository
 from thaw.core import places
 from thaw.core.errors import ThawError
+from thaw.features import stores
 from thaw.files import tables
 from thaw.review import folds
 from thaw.review.revisions import WORKSPACE, opened
@@ -82,6 +84,24 @@ def test_a_fold_in_a_process_of_its_own_is_the_same(
     assert command.on_nodes(params, given, path.parent) == {path: "on "}
     assert "1 fold, one at a time\n2-folds-1-2-fine-tuned" in capsys.readouterr().out
     assert path.read_bytes() == before
+
+
+def test_a_cache_that_lies_far_away_is_refused(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In more parts than are kept here: each batch would fetch most of them."""
+    monkeypatch.chdir(repository.path)
+    now = SimpleNamespace(stale=lambda _: [])
+    params = command.workspace.read_params().model_copy(update={"fine_tune_at": 1})
+
+    class Far(stores.Parts):
+        nbytes, scattered = 0, True
+
+    monkeypatch.setattr(command.cache, "read", lambda *_: Far.__new__(Far))
+    head_alone, tuned = (argparse.Namespace(k=2, fine_tune=each) for each in (False, True))
+    assert command.check(now, params, head_alone).classes  # its features are few, and read once
+    with pytest.raises(ThawError, match="folds read pictures in any order"):
+        command.check(now, params, tuned)
 
 
 @pytest.mark.parametrize(
