@@ -291,6 +291,15 @@ def test_the_notes_of_killed_runs_are_removed(here: Path, monkeypatch: pytest.Mo
     assert {path.name for path in (here / cluster.UNFINISHED).iterdir()} == {*names[1:]}
 
 
+def test_an_address_of_rays_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that ran there would look for pictures and parts that other machines have."""
+    monkeypatch.setenv(cluster.ADDRESS, "ray://10.0.0.1:10001")
+    with pytest.raises(
+        ThawError, match=r"^RAY_ADDRESS=ray://10\.0\.0\.1:10001: a stage has to run on"
+    ):
+        list(engines.spread(Doubles(), range(3)))
+
+
 def test_an_address_at_which_nobody_answers_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

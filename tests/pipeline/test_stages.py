@@ -127,10 +127,22 @@ def test_fewer_digits_train_nearly_the_same(run: Run, monkeypatch: pytest.Monkey
     exact, start = run.losses("model"), (run.folder / "models/head.keras").read_bytes()
     how = run.params["fine_tune"] | {"precision": "bfloat16"}
     monkeypatch.setattr(environment, "multiplies_bfloat16", lambda: False)
+    fit, seen = loop.fit, []
+
+    def spy(top: keras.Model, *given: object, **named: object) -> loop.Fitted:
+        seen.extend((top, named["shipped"]))
+        return fit(top, *given, **named)
+
+    monkeypatch.setattr(loop, "fit", spy)
     more = {"fine_tune_at": "conv_pw_2", "select": "last", "fine_tune": how}
     printed = run.stages("fine_tune", **more)
     assert printed.count("note: fine_tune.precision: bfloat16: this processor has no") == 1
     assert (run.folder / "models/head.keras").read_bytes() == start
+    precisions = [
+        {each.precision for each in model.get_layer("folded").layers if hasattr(each, "precision")}
+        for model in seen
+    ]
+    assert precisions == [{"bfloat16"}, {"float32"}]  # what trains, and what validation is by
     rounded, whole = run.losses("model"), (run.folder / "models/model.keras").read_bytes()
     np.testing.assert_allclose(rounded, exact, rtol=0.05)
     assert not np.array_equal(rounded, exact)

@@ -238,7 +238,7 @@ def test_bfloat16_in_training_mode() -> None:
     inputs = keras.Input((8, 8, 3))
     maps = layers.Conv2D(8, 3, activation="relu")(inputs)
     norm = NORM()
-    base = keras.Model(inputs, norm(layers.Conv2D(4, 3, dilation_rate=2)(maps)))
+    base = keras.Model(inputs, norm(layers.Conv2D(4, 3, 2)(maps)))
     rounded = folding.folded_above(base, 0, folding.BFLOAT16, training_mode=True)
     x = np.random.default_rng(0).normal(3, 1, size=(16, 8, 8, 3)).astype(np.float32)
     start = norm.moving_mean.numpy()
@@ -254,15 +254,17 @@ def test_bfloat16_in_training_mode() -> None:
     assert folding.FoldedConvolution not in kinds
 
 
-def test_bfloat16_leaves_what_it_has_no_way_for() -> None:
-    """Convolutions in groups, and those of channels that come first."""
-    for layer in (layers.Conv2D(6, 3, groups=3), layers.Conv2D(6, 3, data_format="channels_first")):
-        assert not folding.rounds(layer)
-    assert folding.rounds(layers.Conv2D(6, 3))
-    base = small(lambda x: layers.Conv2D(6, 3, groups=3)(x))
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    rounded = folding.folded_above(base, 0, folding.BFLOAT16)
-    np.testing.assert_array_equal(output(rounded, x), base(x, training=False))
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv2D(6, 3, groups=3),
+        layers.Conv2D(6, 3, data_format="channels_first"),
+        layers.Conv2D(6, 3, dilation_rate=2),
+        layers.DepthwiseConv2D(3),
+    ],
+)
+def test_bfloat16_leaves_what_it_has_no_way_for(layer: layers.Layer) -> None:
+    assert not folding.rounds(layer)
 
 
 def small(build: Callable[[keras.KerasTensor], keras.KerasTensor]) -> keras.Model:
@@ -329,6 +331,24 @@ def test_layers_that_fit_are_folded_and_others_left(kind: str) -> None:
     close(output(folded, x), base(x, training=False), 1e-5)
     count = sum(isinstance(layer, folding.FoldedConvolution) for layer in folded.layers)
     assert count == (1 if kind in FOLDED else 0)
+
+
+@pytest.mark.parametrize("kind", [*UNFOLDED, *FOLDED])
+def test_bfloat16_trains_every_kind_of_layer(kind: str) -> None:
+    """With gradients that are those of float32 but for rounding."""
+    base = small((UNFOLDED | FOLDED)[kind])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+
+    def run(precision: str) -> list[np.ndarray]:
+        model = folding.folded_above(base, 0, precision)
+        with tf.GradientTape() as tape:
+            found = output(model, x)
+            loss = tf.reduce_sum(found**2)
+        gradients = tape.gradient(loss, [each.value for each in base.trainable_variables])
+        return [np.asarray(each) for each in (found, *gradients)]
+
+    for rounded, exact in zip(run(folding.BFLOAT16), run(folding.FLOAT32), strict=True):
+        close(rounded, exact, 0.03)
 
 
 @pytest.mark.parametrize("kind", UNFOLDED)

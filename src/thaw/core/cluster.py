@@ -402,11 +402,17 @@ def connect() -> Any:
     """Ray, connected to the cluster that `RAY_ADDRESS` names, or to one begun here.
 
     Raises:
-        ThawError: when the cluster doesn't answer.
+        ThawError: when the cluster doesn't answer, or the address is of Ray's client.
     """
     global _ray
     if _ray is not None:
         return _ray
+    address = os.environ.get(ADDRESS, "")
+    if address.startswith("ray://"):
+        raise ThawError(
+            f"{ADDRESS}={address}: a stage has to run on a node of the cluster, and ray:// is for "
+            "those that don't; run it on one, with the head's own address, such as 10.0.0.1:6379"
+        )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.job_config import JobConfig
@@ -415,7 +421,6 @@ def connect() -> Any:
     # told. Where that isn't its name any more, they are back, and a test fails.
     inner: Any = import_module("ray._private.worker")
     inner.print_to_stdstream = lambda *_, **__: None
-    address = os.environ.get(ADDRESS, "")
     how: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": "CRITICAL",

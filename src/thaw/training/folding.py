@@ -105,9 +105,10 @@ def _shape(convolution: layers.Layer) -> dict[str, object]:
 def _convolve(
     inputs: keras.KerasTensor, kernel: tf.Tensor, convolution: layers.Layer, precision: str
 ) -> tf.Tensor:
+    if precision == FLOAT32 or not rounds(convolution):
+        return ops.conv(inputs, kernel, **_shape(convolution))
+
     def convolve(maps: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if precision == FLOAT32 or max(convolution.dilation_rate) > 1:
-            return ops.conv(maps, kernel, **_shape(convolution))
         strides, padding = convolution.strides, convolution.padding.upper()
         return _convolution(maps, kernel, [1, *strides, 1], padding)
 
@@ -222,9 +223,11 @@ def folds(convolution: layers.Layer, norm: layers.Layer) -> bool:
 
 
 def rounds(layer: layers.Layer) -> bool:
-    """Whether a layer that isn't folded can be computed with fewer digits."""
+    """Whether a convolution over all channels can be computed with fewer digits here."""
     return (
-        type(layer) is layers.Conv2D and layer.groups == 1 and layer.data_format == "channels_last"
+        type(layer) is layers.Conv2D
+        and layer.groups == max(layer.dilation_rate) == 1
+        and layer.data_format == "channels_last"
     )
 
 
