@@ -134,7 +134,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_run(split_seed: int, seed: int, accuracy: float) -> seeds.Run:
-    scores = {"accuracy": accuracy, "f1": 0.5, "roc_auc": 1.0, "loss": 0.25}
+    scores = dict.fromkeys(seeds.SHOWN, 0.5) | {"accuracy": accuracy, "roc_auc": 1.0, "loss": 0.25}
     right = {"head": np.array([True, False]), "fine_tuned": np.array([True, True])}
     judged = judging.Judged(["a", "b"], dict.fromkeys(judging.MODELS, scores), right)
     return seeds.Run(split_seed, seed, judged, {"extraction": 0.0, "head": 1.0, "fine_tuning": 2.0})
